@@ -23,7 +23,13 @@ KINDS = {
     "tcp": {"echo": "echo", "source": "source", "sink": "sink"},
     "http": {"http": "http", "rich": "http-rich"},
     "tls": {"https": "http"},
+    "h2c": {"h2c": "http"},
+    "h2": {"h2": "http"},
 }
+# What is spoken by TLS, and what by HTTP/2: with prior knowledge, or by ALPN.
+SECURE, HTTP2 = ("tls", "h2"), ("h2c", "h2")
+# The preface of a client of HTTP/2 (RFC 9113, 3.4), and how a server's SETTINGS begin.
+HELLO, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", b"\0\0"
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
 POOL = 1024
 # What TLS is agreed with, the same for all: left alone, each takes another
@@ -56,7 +62,7 @@ def exchange(address, send, expect, timeout=2.0, tls=False, udp=False):
                 s = stack.enter_context(trusting.wrap_socket(s))
             s.settimeout(timeout)
             s.sendall(send)
-            if not send.startswith(b"GET "):
+            if not send.startswith((b"GET ", b"PRI ")):
                 s.shutdown(socket.SHUT_WR)
             got = b""
             while len(got) < len(expect):
@@ -72,7 +78,7 @@ def exchange(address, send, expect, timeout=2.0, tls=False, udp=False):
 class Proxy:
     name = ""
     program = ""
-    kinds = ("tcp", "http", "tls")
+    kinds = ("tcp", "http", "tls", "h2c", "h2")
 
     def __init__(self, work, kind, backends, port, connections, doors=None, backends_as_given=False):
         """doors: others than the kind's; their backends may be named otherwise."""
@@ -102,14 +108,15 @@ class Proxy:
 
     def start(self, core):
         self.processes = []
-        environment = {**os.environ, "OPENSSL_CONF": openssl_settings(self.work)} if self.kind == "tls" else None
+        environment = {**os.environ, "OPENSSL_CONF": openssl_settings(self.work)} if self.kind in SECURE else None
         for i, command in enumerate(self.commands()):
             with open(os.path.join(self.work, f"output{i}"), "wb") as log:
                 self.processes.append(
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                      preexec_fn=self.before(core)))
         for door, mode in self.doors.items():
-            self.wait_for(door, *question(mode, self.backends.get(door)))
+            known = (HELLO, SETTINGS) if self.kind == "h2c" else question(mode, self.backends.get(door))
+            self.wait_for(door, *known)
 
     def before(self, core):
         """What its processes do before they begin."""
@@ -117,7 +124,7 @@ class Proxy:
 
     def wait_for(self, door, send, expect):
         deadline = time.monotonic() + 10
-        while not exchange(self.address(door), send, expect, tls=self.kind == "tls", udp=self.doors[door] == "udp"):
+        while not exchange(self.address(door), send, expect, tls=self.kind in SECURE, udp=self.doors[door] == "udp"):
             for p in self.processes:
                 if p.poll() is not None:
                     raise Failed(f"{self.name} ended with status {p.returncode}: {self.output()}")
@@ -191,8 +198,10 @@ class Teal(Proxy):
     observe = 9  # its port, counted from the first door's
 
     def service(self, name, listen, green, blue, extra="", mode=None):
-        keys = {"tcp": "", "http": "forwarded = false;", "tls": "forwarded = false;"}[self.kind]
-        if self.kind == "tls":
+        keys = "" if self.kind == "tcp" else "forwarded = false;"
+        if self.kind == "h2c":
+            keys += " h2c = true;"
+        if self.kind in SECURE:
             cert, key, _ = certificate(self.work)
             keys += (f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); '
                      f'ciphersuites = "{SUITE}"; curves = "{CURVE}"; }};')
@@ -247,14 +256,17 @@ class HAProxy(Proxy):
         "http": "\tmode http\n\toption http-keep-alive\n\thttp-reuse always\n"
                 "\ttimeout http-keep-alive 1h\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
     }
-    defaults["tls"] = defaults["http"]
+    for secure in (*SECURE, "h2c"):
+        defaults[secure] = defaults["http"]
     server = {"tcp": "", "http": f" pool-max-conn {POOL} pool-purge-delay 1h"}
-    server["tls"] = server["http"]
+    for secure in (*SECURE, "h2c"):
+        server[secure] = server["http"]
 
     def commands(self):
-        tls = ""
-        if self.kind == "tls":
-            tls = f" ssl crt {certificate(self.work)[2]} ciphersuites {SUITE} curves {CURVE} alpn http/1.1"
+        tls = " proto h2" if self.kind == "h2c" else ""
+        if self.kind in SECURE:
+            alpn = "h2,http/1.1" if self.kind == "h2" else "http/1.1"
+            tls = f" ssl crt {certificate(self.work)[2]} ciphersuites {SUITE} curves {CURVE} alpn {alpn}"
         return self.run_doors("\n".join(f'''listen {door}
 	bind {self.address(door)} backlog 4096{tls}
 	server b {self.backends[door]}{self.server[self.kind]}
@@ -306,8 +318,8 @@ class Nginx(Proxy):
         # and writes what a client does not take at once to disk.  With larger
         # buffers bulk is a little cheaper for it, and small answers are not
         # dearer.
-        tls = ""
-        if self.kind == "tls":
+        tls, http2 = "", " http2" if self.kind in HTTP2 else ""
+        if self.kind in SECURE:
             cert, key, _ = certificate(self.work)
             # 1.22 does not offer TLS 1.3, whose handshakes cost more, by itself.
             tls = (f"ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {cert}; ssl_certificate_key {key}; "
@@ -319,7 +331,7 @@ class Nginx(Proxy):
 		keepalive_timeout 1h;
 	}}
 	server {{
-		listen {self.address(door)} backlog=4096{" ssl" if tls else ""};
+		listen {self.address(door)} backlog=4096{" ssl" if tls else ""}{http2};
 		{tls}
 		location / {{
 			proxy_pass http://{door};

@@ -19,6 +19,14 @@ GOALS = {
     "tls-connect": {"haproxy": 1.00, "nginx": 1.00},
     "tls-resume": {"haproxy": 1.00, "nginx": 1.00},
     "tls-1mib": {"haproxy": 1.00, "nginx": 1.00},
+    "h2c-1x32": {"haproxy": 0.76, "nginx": 0.56},
+    "h2c-16x8": {"haproxy": 0.70, "nginx": 0.52},
+    "h2c-64x1": {"haproxy": 0.85, "nginx": 0.74},
+    "h2c-1mib": {"haproxy": 0.98},
+    "h2-1x32": {"haproxy": 0.72, "nginx": 0.56},
+    "h2-16x8": {"haproxy": 0.69, "nginx": 0.52},
+    "h2-64x1": {"haproxy": 0.75, "nginx": 0.75},
+    "h2-1mib": {"haproxy": 0.90},
 }
 # What a hop may cost over plain routing, as a share of HAProxy's; and how much
 # dearer than the same by hand.

@@ -26,6 +26,7 @@ class Scenario:
     share: float = 0  # open loop, at so much of what the slowest did in http-keepalive
     rate: int = 0  # which is this; work is seconds then
     without: tuple = ()  # proxies for which it has no meaning
+    path: str = ""  # of HTTP/2, whose load is h2load's: what is asked for, and by its options how
 
 
 TLS = ("--tls", "--insecure")
@@ -102,12 +103,28 @@ SCENARIOS = [
 ]
 
 
+def http2(kind, by):
+    """HTTP/2 of clients, by h2load; backends speak HTTP/1.1."""
+    for connections, streams in ((1, 32), (16, 8), (64, 1)):
+        yield Scenario(f"{kind}-{connections}x{streams}", f"HTTP/2{by}: GET of {SMALL} bytes over and over, {connections} x "
+                       f"{streams} streams", kind, "us/request", 1e6, (f"-c{connections}", f"-m{streams}"), 100_000, 20_000,
+                       kind=kind, without=NO_SPLICE, path=f"/bytes/{SMALL}")
+    yield Scenario(f"{kind}-1mib", f"HTTP/2{by}: GET of 1 MiB over and over, 4 x 1 streams", kind, "s/GB", 1e9, ("-c4", "-m1"),
+                   2000, 500, kind=kind, without=NO_SPLICE, path=f"/bytes/{SLICE}")
+
+
+SCENARIOS += [*http2("h2c", " with prior knowledge"), *http2("h2", " by TLS")]
+
+
 class Comparison:
     def __init__(self, stage):
         self.stage = stage
         self.options = stage.options
 
     def load(self, proxy, s, work):
+        if s.path:
+            scheme = "https" if s.kind == "h2" else "http"
+            return self.stage.h2load(f"{scheme}://{proxy.address(s.door)}{s.path}", work, *s.load)
         options = [*s.load]
         if s.congestion:
             options.append(f"--congestion={s.congestion}")

@@ -1,7 +1,9 @@
 """What every measurement stands on: two cores, backends, loads, proxies."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -67,6 +69,27 @@ class Stage:
         if not done.stdout:
             raise proxies.Failed(f"tealbench {what}: {done.stderr.strip()}")
         return json.loads(done.stdout)
+
+    def h2load(self, url, requests, *options):
+        """A load over HTTP/2, in the words of tealbench's."""
+        log = os.path.join(WORK, "work", "h2load.log")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(log)
+        # No more streams at once than requests, and at least one of each connection.
+        done = subprocess.run(["h2load", "-t1", f"-n{max(requests, 100)}", f"--log-file={log}", *options, url], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=measure.on_core(self.load_core))
+        took = re.search(r"finished in ([\d.]+)(us|ms|s|m)", done.stdout)
+        counts = re.search(r"requests: (\d+) total, .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", done.stdout)
+        data = re.search(r"\((\d+)\) data", done.stdout)
+        if not (took and counts and data):
+            raise proxies.Failed(f"h2load {url}: {done.stdout[-300:]} {done.stderr[-300:]}")
+        total, succeeded, *bad = map(int, counts.groups())
+        seconds = float(took[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[took[2]]
+        with open(log) as f:
+            times = sorted(int(line.split("\t")[2]) for line in f) or [0]
+        return {"ok": succeeded, "failed": total - succeeded, "errors": dict(zip(("failed", "errored", "timeout"), bad)),
+                "seconds": seconds, "per_second": succeeded / seconds if seconds > 0 else 0, "bytes_in": int(data[1]), "bytes_out": 0,
+                "latency_us": {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}, "curve": []}
 
     def start(self, kind, classes, addresses, connections, **more):
         """Those of the classes that come up; what keeps the others is noted."""

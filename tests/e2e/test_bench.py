@@ -21,7 +21,7 @@ def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
     for program in ("teald", "teald-serve", "tealbench"):
         (build / program).symlink_to(scale.BUILD / program)
     done = subprocess.run([BENCH / "run", "--quick", "--rounds=2", "--scale=0.02", "--proxies=teal,floor",
-                           "--only=tcp-small,tcp-connect,tcp-bulk-down,http-keepalive,http-1mib,drill-tcp"],
+                           "--only=tcp-small,tcp-connect,tcp-bulk-down,http-keepalive,http-1mib,h2c-16x8,h2-1mib,drill-tcp"],
                           env=os.environ | {"BUILD": str(build)}, capture_output=True, text=True,
                           timeout=10 * scale.patience())
     assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def test_what_was_asked_for_is_measured_and_nothing_failed(tmp_path):
     assert "no teal for tcp" not in done.stdout, done.stdout
     assert {"tcp-small", "tcp-connect", "tcp-bulk-down", "http-keepalive", "http-1mib"} <= measured.keys()
     for key, proxies in measured.items():
-        assert "floor" in proxies and key in str(r["scenarios"]), key
+        assert ("floor" in proxies or key.startswith("h2")) and key in str(r["scenarios"]), key
         for name, p in proxies.items():
             assert p["failed"] == 0 and p["cpu"]["median"] > 0 and len(p["rounds"]) == 2, (key, name)
     assert measured["tcp-small"]["teal"]["ratio"]["floor"]["median"] > 0
