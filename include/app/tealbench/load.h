@@ -75,6 +75,7 @@ struct load_mode {
 	bool bulk;	/* long transfers: cut at the end of the time, judged by bytes */
 	bool http;
 	bool upgrade;	/* http that becomes a WebSocket with its first request */
+	const char *alpn;	/* the protocol that TLS has to agree to; NULL: none is named */
 	bool datagram;	/* by UDP: a request is one, and so is its answer */
 	uint64_t size;	/* default of --size */
 	void (*begin)(struct flow *f);	/* sets to_send and what is awaited */
@@ -83,13 +84,15 @@ struct load_mode {
 	/* Everything is sent; NULL: nothing to do.  False with flow->error. */
 	bool (*sent)(struct flow *f);
 	enum flow_verdict (*take)(struct flow *f, const char *p, size_t n);	/* n 0: end of file */
+	/* Bytes of a connection that was asked nothing; false: it is of no more use.  NULL: they are an error. */
+	bool (*unasked)(struct flow *f, const char *p, size_t n);
 	/* The bytes need not be looked at, only counted: recv() may drop them. */
 	bool (*blind)(const struct flow *f);
 };
 
 /* The mode of that word, or NULL. */
 const struct load_mode *load_mode_find(const char *word);
-extern const struct load_mode load_mode_http, load_mode_http_close, load_mode_ws;
+extern const struct load_mode load_mode_http, load_mode_http_close, load_mode_http2, load_mode_ws;
 /* As load_mode_http.take, of an answer that must be a 101 with nothing after it. */
 enum flow_verdict load_http_take_upgrade(struct flow *f, const char *p, size_t n);
 
@@ -223,6 +226,7 @@ struct flow {
 	uint64_t touched;	/* last progress */
 	uint64_t serial;	/* of the request, for bytes that differ each time */
 	uint64_t to_send, sent, to_take, taken;
+	struct load_http2 *http2;	/* NULL: nothing yet */
 	struct buf in;	/* what could not be judged yet: half a head, half a line */
 	/* http */
 	struct chunked chunked;

@@ -25,6 +25,10 @@ secure_client_context(const char *ca, bool insecure, bool resume, struct ssl_ctx
  * localhost and 127.0.0.1. */
 MUST_USE enum err secure_server_context(const char *cert, const char *key, const char *name,
 					struct ssl_ctx_st **out, struct why *why);
+/* Its handshakes name that one protocol (ALPN), at most 255 bytes; false: memory is out. */
+MUST_USE bool secure_offer(struct ssl_ctx_st *context, const char *protocol);
+/* After a handshake: was that one agreed to? */
+bool secure_speaks(struct ssl_st *s, const char *protocol);
 void secure_context_free(struct ssl_ctx_st **context);
 
 /* One end on a connected socket.  host, client only: the server name to send

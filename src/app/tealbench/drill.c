@@ -278,9 +278,9 @@ check_drill(struct drill_config *c, struct why *why)
 {
 	const struct load_mode *mode = c->load.mode;
 
-	if (mode != &load_mode_http && mode != &load_mode_http_close &&
+	if (mode != &load_mode_http && mode != &load_mode_http_close && mode != &load_mode_http2 &&
 	    (strcmp(mode->word, "tcp-connect") != 0))
-		return why_set(why, E_USAGE, "--mode=%s: a drill knows http, http-close and tcp-connect",
+		return why_set(why, E_USAGE, "--mode=%s: a drill knows http, http-close, http2 and tcp-connect",
 			       mode->word);
 	if (c->during == DURING_CRASH && c->command != NULL)
 		return why_set(why, E_USAGE, "--during=crash kills by itself: --pid-cmd=COMMAND says whom");

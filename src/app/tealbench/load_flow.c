@@ -7,6 +7,7 @@
 
 #include "app/tealbench/endpoint.h"
 #include "app/tealbench/load_flow.h"
+#include "app/tealbench/load_http2.h"
 #include "app/tealbench/pattern.h"
 
 #define FLOW_MAGIC 0x666c6f77u	/* "flow" */
@@ -205,6 +206,7 @@ flow_connect(struct flow *f)
 		from.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(f->index % config->sources));
 	}
 	f->connecting = load_now();
+	load_http2_free(f);
 	to = config->target;
 	if (config->ports > 1) {	/* at the same place for IPv4 and IPv6 */
 		k = f->thread->dialed++ * config->threads + f->thread->index;
@@ -244,6 +246,10 @@ flow_secure(struct flow *f)
 		flow_settle(f);
 		return;
 	case 1:
+		if (t->config->mode->alpn != NULL && !secure_speaks(f->ssl, t->config->mode->alpn)) {
+			flow_fail(f, LOAD_TLS);
+			return;
+		}
 		now = load_now();
 		histogram_record(&t->handshake, now - f->touched);
 		load_count(&t->tally.resumed, secure_resumed(f->ssl));
@@ -361,8 +367,10 @@ flow_read(struct flow *f)
 		flow_take(f, t->scratch, (size_t)n);
 		return;
 	case FLOW_READY:
+		if (n > 0 && mode->unasked != NULL && mode->unasked(f, t->scratch, (size_t)n))
+			return;
 		/* A server may close an idle connection, but not send unasked. */
-		if (n > 0)
+		if (n > 0 && mode->unasked == NULL)
 			load_count(&t->tally.errors[LOAD_PROTOCOL], 1);
 		if (t->config->lasting)
 			flow_fail(f, LOAD_CLOSED);
@@ -460,6 +468,7 @@ void
 flow_free(struct flow *f)
 {
 	flow_close(f);
+	load_http2_free(f);
 	secure_session_free(&f->session);
 	f->magic = 0;
 }

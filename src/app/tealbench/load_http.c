@@ -1,7 +1,7 @@
 /* load_http.c - the HTTP kinds of load.  Reads answers only as far as needed
  * to know where they end and whether they are the right ones; strict about
  * what it reads.  Thread: the flow's. */
-#include "app/tealbench/load.h"
+#include "app/tealbench/load_http.h"
 #include "app/tealbench/pattern.h"
 
 static void
@@ -86,8 +86,8 @@ head_read(struct flow *f, struct str head)
 }
 
 /* The answer is whole; was it the right one? */
-static enum flow_verdict
-judge_response(struct flow *f)
+enum flow_verdict
+load_http_judge(struct flow *f)
 {
 	const struct load_config *config = f->thread->config;
 
@@ -100,8 +100,8 @@ judge_response(struct flow *f)
 	return f->keep ? FLOW_DONE : FLOW_DONE_LAST;
 }
 
-static bool
-body_fits(struct flow *f, const char *p, size_t n)
+bool
+load_http_body_fits(struct flow *f, const char *p, size_t n)
 {
 	const struct load_config *config = f->thread->config;
 
@@ -126,14 +126,14 @@ take_chunked(struct flow *f, const char *p, size_t n)
 		n -= used;
 		switch (verdict) {
 		case CHUNKED_DATA:
-			if (!body_fits(f, data.p, data.n))
+			if (!load_http_body_fits(f, data.p, data.n))
 				return FLOW_FAILED;
 			break;
 		case CHUNKED_MORE:
 			return FLOW_MORE;
 		case CHUNKED_DONE:
 			f->error = LOAD_PROTOCOL;
-			return n == 0 ? judge_response(f) : FLOW_FAILED;
+			return n == 0 ? load_http_judge(f) : FLOW_FAILED;
 		case CHUNKED_BAD:
 			f->error = LOAD_PROTOCOL;
 			return FLOW_FAILED;
@@ -147,13 +147,13 @@ take_body(struct flow *f, const char *p, size_t n)
 	if (f->chunked_in)
 		return take_chunked(f, p, n);
 	if (f->until_end)
-		return body_fits(f, p, n) ? FLOW_MORE : FLOW_FAILED;
+		return load_http_body_fits(f, p, n) ? FLOW_MORE : FLOW_FAILED;
 	f->error = LOAD_PROTOCOL;
 	if (n > f->to_take - f->taken)
 		return FLOW_FAILED;
-	if (n > 0 && !body_fits(f, p, n))
+	if (n > 0 && !load_http_body_fits(f, p, n))
 		return FLOW_FAILED;
-	return f->taken == f->to_take ? judge_response(f) : FLOW_MORE;
+	return f->taken == f->to_take ? load_http_judge(f) : FLOW_MORE;
 }
 
 static enum flow_verdict
@@ -165,7 +165,7 @@ http_take(struct flow *f, const char *p, size_t n)
 
 	f->error = LOAD_SHORT;
 	if (n == 0)
-		return f->head_done && f->until_end ? judge_response(f) : FLOW_FAILED;
+		return f->head_done && f->until_end ? load_http_judge(f) : FLOW_FAILED;
 	if (f->head_done)
 		return take_body(f, p, n);
 	/* Nearly always the head comes whole, and nothing is copied. */

@@ -6,6 +6,7 @@
 
 #include "app/tealbench/endpoint.h"
 #include "app/tealbench/load.h"
+#include "app/tealbench/load_http2.h"
 #include "app/tealbench/pattern.h"
 
 #define DEFAULT_DURATION 10.
@@ -102,35 +103,48 @@ is_plain_field(const char *text)
 }
 
 static enum err
-build_request(struct load_config *c, struct why *why)
+build_head(struct load_config *c, const char *host, struct why *why)
 {
-	static const struct str prefix = { "/bytes/", 7 };
-	const char *colon, *host = c->host;
 	struct buf *b = &c->request;
-	uint64_t n;
 	bool good;
 
-	if (host == NULL)
-		host = addr_family(&c->target) == AF_UNIX ? "localhost" : c->target_text;
-	if (!is_plain_field(host))
-		return why_set(why, E_USAGE, "--host: control characters have no place there");
+	if (c->mode->alpn != NULL)
+		return load_http2_request(b, c->path, host, c->tls, &c->headers) ?
+			       OK :
+			       why_set(why, E_USAGE, "the request's head is longer than a frame of HTTP/2");
 	good = buf_printf(b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tealbench\r\n",
 			  c->body > 0 ? "POST" : "GET", c->path, host);
-	for (unsigned i = 0; i < c->headers.n; i++) {
-		colon = strchr(c->headers.item[i], ':');
-		if (colon == NULL || colon == c->headers.item[i] || !is_plain_field(c->headers.item[i]))
-			return why_set(why, E_USAGE, "--header=%s: \"Name: value\" expected",
-				       c->headers.item[i]);
+	for (unsigned i = 0; i < c->headers.n; i++)
 		good = good && buf_printf(b, "%s\r\n", c->headers.item[i]);
-	}
 	if (c->body > 0)
 		good = good && buf_printf(b, "Content-Length: %" PRIu64 "\r\n", c->body);
 	good = good && buf_printf(b, "%s\r\n",
 				  c->mode->fresh     ? "Connection: close\r\n"
 				  : c->mode->upgrade ? UPGRADE_FIELDS
 						     : "");
-	if (!good)
-		return why_set(why, E_USAGE, "the request's head is longer than %d bytes", HEAD_MAX);
+	return good ? OK : why_set(why, E_USAGE, "the request's head is longer than %d bytes", HEAD_MAX);
+}
+
+static enum err
+build_request(struct load_config *c, struct why *why)
+{
+	static const struct str prefix = { "/bytes/", 7 };
+	const char *colon, *host = c->host;
+	enum err e;
+	uint64_t n;
+
+	if (host == NULL)
+		host = addr_family(&c->target) == AF_UNIX ? "localhost" : c->target_text;
+	if (!is_plain_field(host))
+		return why_set(why, E_USAGE, "--host: control characters have no place there");
+	for (unsigned i = 0; i < c->headers.n; i++) {
+		colon = strchr(c->headers.item[i], ':');
+		if (colon == NULL || colon == c->headers.item[i] || !is_plain_field(c->headers.item[i]))
+			return why_set(why, E_USAGE, "--header=%s: \"Name: value\" expected",
+				       c->headers.item[i]);
+	}
+	if ((e = build_head(c, host, why)) != OK)
+		return e;
 	if (strncmp(c->path, prefix.p, prefix.n) == 0 &&
 	    str_to_u64(str_from(c->path + prefix.n), INT64_MAX, &n)) {
 		c->pattern_body = true;
@@ -147,6 +161,8 @@ check_http(const struct load_config *c, struct why *why)
 {
 	if (!c->mode->http && (c->body > 0 || c->headers.n > 0 || c->per_connection > 0))
 		return why_set(why, E_USAGE, "--body, --header and --per-connection belong to http");
+	if (c->mode->alpn != NULL && c->body > 0)
+		return why_set(why, E_USAGE, "--body has no meaning with --mode=%s", c->mode->word);
 	if (c->mode->upgrade && (c->body > 0 || c->per_connection > 0))
 		return why_set(why, E_USAGE, "--body and --per-connection have no meaning with --mode=ws");
 	if (c->mode->http &&
@@ -208,6 +224,7 @@ settle_tls(struct load_config *c, struct why *why)
 {
 	static char host[256];
 	const char *text = c->target_text;
+	enum err e;
 	size_t n;
 
 	if (!c->tls)
@@ -223,7 +240,9 @@ settle_tls(struct load_config *c, struct why *why)
 		str_copy(host, sizeof(host), (struct str){ text, n });
 		c->sni = host;
 	}
-	return secure_client_context(c->ca, c->insecure, c->resume, &c->context, why);
+	if ((e = secure_client_context(c->ca, c->insecure, c->resume, &c->context, why)) != OK)
+		return e;
+	return c->mode->alpn == NULL || secure_offer(c->context, c->mode->alpn) ? OK : why_set(why, E_INTERNAL, "out of memory");
 }
 
 enum err
@@ -236,7 +255,7 @@ load_config_settle(struct load_config *c, const char *mode, struct why *why)
 	if ((c->mode = load_mode_find(mode != NULL ? mode : "http")) == NULL)
 		return why_set(why, E_USAGE,
 			       "--mode=%s: tcp-small, tcp-connect, tcp-bulk-down, tcp-bulk-up, tcp-idle, "
-			       "udp, udp-flow, http, http-close or ws expected",
+			       "udp, udp-flow, http, http-close, http2 or ws expected",
 			       mode);
 	if (c->path == NULL)
 		c->path = c->mode->upgrade ? "/ws" : "/";

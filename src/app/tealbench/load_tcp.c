@@ -177,6 +177,8 @@ load_mode_find(const char *word)
 {
 	if (strcmp(word, load_mode_http.word) == 0)
 		return &load_mode_http;
+	if (strcmp(word, load_mode_http2.word) == 0)
+		return &load_mode_http2;
 	if (strcmp(word, load_mode_http_close.word) == 0)
 		return &load_mode_http_close;
 	if (strcmp(word, load_mode_ws.word) == 0)

@@ -7,8 +7,10 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app/tealbench/secure.h"
+#include "base/check.h"
 
 /* Good for as long as any test lasts. */
 #define CERTIFICATE_DAYS 30
@@ -280,4 +282,26 @@ secure_end(struct ssl_st *s)
 {
 	ERR_clear_error();
 	return SSL_shutdown(s) >= 0;
+}
+
+bool
+secure_offer(SSL_CTX *context, const char *protocol)
+{
+	unsigned char wire[256];
+	size_t n = strlen(protocol);
+
+	CHECK(n < sizeof(wire));
+	wire[0] = (unsigned char)n;
+	memcpy(wire + 1, protocol, n);
+	return SSL_CTX_set_alpn_protos(context, wire, (unsigned)n + 1) == 0;
+}
+
+bool
+secure_speaks(SSL *s, const char *protocol)
+{
+	const unsigned char *chosen;
+	unsigned n;
+
+	SSL_get0_alpn_selected(s, &chosen, &n);
+	return n == strlen(protocol) && memcmp(chosen, protocol, n) == 0;
 }
