@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from helpers import network
 from helpers import reload as reloads
 from helpers import upgrade as upgrades
 from helpers.scale import until
@@ -133,6 +134,45 @@ def test_a_holder_that_is_killed_is_followed(watchers):
     killed.start()
     f.see("abcd")
     assert f.leader() is second and f.lease()["token"] == "2"
+
+
+@pytest.mark.skipif(not network.possible(), reason="needs root and network namespaces")
+def test_a_holder_whose_packets_are_lost_writes_nothing(tmp_path, ports, closing, redis, teal):
+    """Between it and Redis everything vanishes, and nothing is reset: another one takes the lease, and what the former holder
+    says when it is heard again changes nothing."""
+    net = closing.add(network.Network())
+    f = WatchFleet(tmp_path, ports, closing, redis(bind=f"127.0.0.1 {net.here}"), teal)
+    # The way of the first one leads through the network, which passes on what comes for Redis.
+    net.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    net.run("nft", f"add table ip way; add chain ip way pre {{ type nat hook prerouting priority -100; }}; "
+                   f"add rule ip way pre tcp dport {f.redis.port} dnat to {net.here}; "
+                   "add chain ip way post { type nat hook postrouting priority 100; }; add rule ip way post masquerade; "
+                   "add chain inet lost forward { type filter hook forward priority 0; }")
+    direct = f.redis.url
+    settings = f.settings()
+    settings["store"]["url"] = direct.replace("127.0.0.1", net.there)
+    far = f.make(start=False, **settings)
+    far.start()
+    f.teals.append(far)
+    f.see("abc")
+    assert f.leader() is far
+    near = f.start()[1]
+    f.see("abc")
+    assert f.leader() is far and f.lease()["token"] == "1"
+
+    net.run("nft", "add rule inet lost forward drop")
+    until(lambda: f.watch(near)["role"] == "leads", "the other one takes the lease when it ends")
+    f.k.api.objects.create(node("d"))
+    f.k.api.objects.delete("Node", "a")
+    wait_peers(near, "bcd")
+    now = f.lease()
+    assert (now["token"], now["stamp"].split(".")[0]) == ("2", "2")
+    net.mend()
+    until(lambda: f.watch(far)["role"] == "follows", "the former holder follows")
+    f.see("bcd")
+    assert f.leader() is near
+    after = f.lease()
+    assert (after["id"], after["token"], after["stamp"]) == (now["id"], "2", now["stamp"])
 
 
 def test_a_holder_that_was_robbed_writes_nothing(watchers):
