@@ -18,7 +18,7 @@ struct hpack_encoder {
 	bool resized;	/* the next block begins with sizes */
 	uint8_t added;	/* entries so far, modulo 256: the newest one's number */
 	uint8_t newest[HPACK_BUCKETS];	/* number of the newest entry whose name hashes so */
-	uint32_t seen
+	uint64_t seen
 		[HPACK_SEEN];	/* fields met once: the last four hashes of each kind; those met twice are indexed */
 };
 

@@ -90,6 +90,9 @@ hpack_encode_begin(struct hpack_encoder *e, char *out)
 	return put_integer(out, 0x20, 5, e->table.most);
 }
 
+/* Entries of the dynamic table that are looked at for a field. */
+#define CHAIN_MOST 8
+
 /* -- finding ------------------------------------------------------------------------------ */
 
 static uint32_t
@@ -139,7 +142,8 @@ find_dynamic(const struct hpack_encoder *e, unsigned bucket, struct str name, st
 	const struct hpack_table *t = &e->table;
 	unsigned age = (uint8_t)(e->added - e->newest[bucket]);
 
-	while (age < t->count) {
+	/* One whose values differ each time is not worth more. */
+	for (unsigned n = 0; age < t->count && n < CHAIN_MOST; n++) {
 		const struct hpack_entry *entry = hpack_table_entry(t, age);
 		bool same;
 
@@ -203,12 +207,12 @@ how_of(unsigned name, struct str value)
 static bool
 met_before(struct hpack_encoder *e, uint32_t hash)
 {
-	uint32_t *place = &e->seen[hash % HPACK_SEEN], tag = hash >> 24 | 1;
+	uint64_t *place = &e->seen[hash % HPACK_SEEN], tag = hash >> 16 | 1;
 
-	for (uint32_t tags = *place; tags != 0; tags >>= 8)
-		if ((tags & 0xff) == tag)
+	for (uint64_t tags = *place; tags != 0; tags >>= 16)
+		if ((tags & 0xffff) == tag)
 			return true;
-	*place = *place << 8 | tag;
+	*place = *place << 16 | tag;
 	return false;
 }
 
@@ -260,8 +264,10 @@ encode_lower(struct hpack_encoder *e, char *out, struct str name, struct str val
 		return put_integer(out, 0x80, 7, f.whole);
 	switch (how) {
 	case HPACK_USUAL:
+		/* Of one whose values differ each time the name is worth an entry. */
 		if (name.n + value.n + HPACK_ENTRY > SHARE(e->table.most) ||
-		    !met_before(e, hash * 31 + hash_text(value)) || !add_line(e, bucket, name, value))
+		    !(met_before(e, hash * 31 + hash_text(value)) || (f.name == 0 && met_before(e, hash))) ||
+		    !add_line(e, bucket, name, value))
 			break;
 		/* An index of before it entered. */
 		return put_literal(out, 0x40, 6, f.name, name, value, true);
