@@ -57,6 +57,8 @@ struct exchange {
 	uint64_t bytes_in, bytes_out;	/* what passed besides the bodies: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
 	unsigned status;	/* sent to the client; 0: none yet */
+	int16_t grpc_status;	/* that the backend has said; < 0: none */
+	bool grpc;	/* a call of gRPC: its messages come when there are any */
 	double asked;	/* seconds from dial.born until the backend was, last */
 	double first_byte;	/* seconds from dial.born until the answer's head was there; < 0: it is not */
 };

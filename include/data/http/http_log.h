@@ -20,6 +20,7 @@ struct http_record {
 	const char *protocol;	/* "HTTP/1.1"; "": not known */
 	bool http2;	/* it came by that */
 	unsigned status;	/* sent to the client; 499: it left before */
+	int grpc_status;	/* that the backend has said (grpc-status); < 0: none */
 	uint64_t bytes_in, bytes_out;
 	double seconds, connect_seconds;
 	double queue_seconds;	/* that it waited, and before its first request the client */

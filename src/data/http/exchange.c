@@ -1,6 +1,7 @@
 /* exchange.c - one HTTP request and its answer: its life, and the request's
  * way.  Thread: owning worker. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/http/exchange.h"
 #include "data/http/http_answer.h"
@@ -40,6 +41,7 @@ account(struct exchange *x, enum ending ending, const char *reason)
 		.id = exchange_text(x, x->id),
 		.trace = exchange_text(x, x->trace),
 		.status = x->status != 0 ? x->status : 499,
+		.grpc_status = x->status == 200 ? x->grpc_status : -1,
 		.bytes_in = x->bytes_in + x->up.relay.bytes,
 		.bytes_out = exchange_bytes_out(x),
 		.seconds = x->dial.lane->worker->now - x->dial.born,
@@ -170,6 +172,7 @@ finish_exchange(struct exchange *x)
 	struct upstream *u = x->upstream;
 	bool whole = pump_has_all(&x->up);
 
+	x->grpc_status = u->grpc_status;
 	x->upstream = NULL;
 	/* A server that writes that may also miscount. */
 	if (x->kept && x->odd == 0 && x->down.body.odd == 0 && !x->upstream_write_closed &&
@@ -445,7 +448,7 @@ exchange_pace_expired(struct deadline *d)
 	double waited = l->worker->now - d->touched, due = l->http->pace_clock->after;
 	uint64_t least = (uint64_t)((double)exchange_config_of(x)->body_min_rate * (waited < due ? waited : due));
 
-	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->upstream_write_closed && !waits_to_be_asked(x) &&
+	if (!pump_has_all(&x->up) && !pump_is_blocked(&x->up) && !x->upstream_write_closed && !waits_to_be_asked(x) && !x->grpc &&
 	    x->up.relay.bytes - x->marked_up < least) {
 		exchange_fail(x, END_BODY_TIMEOUT, NULL);
 		return;
@@ -474,6 +477,14 @@ upgrades(const struct http1_head *h)
 	return http1_head_upgrades(h) && !http1_head_has_token(h, "upgrade", "h2c");
 }
 
+static bool
+is_grpc(struct str type)
+{
+	static const char prefix[] = "application/grpc";
+
+	return type.n >= sizeof(prefix) - 1 && memcmp(type.p, prefix, sizeof(prefix) - 1) == 0;
+}
+
 static void
 begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint *peer, struct lane *l,
 	       const struct http1_head *h, enum entrance entrance)
@@ -493,6 +504,10 @@ begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint 
 	if (http1_head_has(h, HTTP1_ACCEPT))
 		x->json = http1_accepts_json(h);
 	x->events = http1_wants_events(h);
+	/* Only HTTP/2 carries one; idle_timeout ends it when nothing moves. */
+	x->grpc = s->ops->framed && l->config->http.backend_protocol != BACKEND_HTTP1 &&
+		  is_grpc(http1_head_get(h, HTTP1_CONTENT_TYPE));
+	x->grpc_status = -1;
 	x->bytes_in = h->length;
 	x->first_byte = -1;
 	deadline_init(&x->pace);

@@ -119,8 +119,10 @@ upstream_of(struct dial *d)
 void
 exchange_drop_upstream(struct exchange *x)
 {
-	if (x->upstream != NULL)
+	if (x->upstream != NULL) {
+		x->grpc_status = x->upstream->grpc_status;
 		upstream_close(x->upstream);
+	}
 	x->upstream = NULL;
 }
 

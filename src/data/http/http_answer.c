@@ -153,6 +153,7 @@ http_answer_give(struct http_conn *c, struct http_stream *s, struct lane *l, con
 	a.page = reply_page(&l->config->http.reply, a.status, asker.json);
 	taken = closed || s->ops->answer(s, &a, &asker, &bytes);
 	r = (struct http_record){
+		.grpc_status = -1,
 		.lane = l,
 		.client = c->peer,
 		.tls = c->io.tls,

@@ -15,6 +15,12 @@ trace_field(struct str id)
 	return id.n > 0 ? LT("trace_id", id) : LR(NULL, STR(""));
 }
 
+static struct log_field
+grpc_field(int status)
+{
+	return status >= 0 ? LU("grpc_status", (uint64_t)status) : LR(NULL, STR(""));
+}
+
 /* For a bake.  What Teal refused itself says nothing of the color. */
 static void
 mark_request(const struct http_record *r, struct tally_color *t)
@@ -61,7 +67,7 @@ http_log(const struct http_record *r)
 		 LS("entrance", r->entrance == ENTRANCE_MAIN ? "main" : "preview"),
 		 LS("client", addr_format(&address, client)), LR(NULL, access_tls(r->tls, "", r->tls_seconds, &tls)),
 		 LT("method", r->method), LT("host", r->host), LT("path", r->path), LS("protocol", r->protocol),
-		 LU("status", r->status), LU("bytes_in", r->bytes_in), LU("bytes_out", r->bytes_out),
+		 LU("status", r->status), grpc_field(r->grpc_status), LU("bytes_in", r->bytes_in), LU("bytes_out", r->bytes_out),
 		 LF("seconds", r->seconds), access_seconds("queue_seconds", r->queue_seconds > 0 ? r->queue_seconds : -1),
 		 LF("connect_seconds", r->connect_seconds > 0 ? r->connect_seconds : 0),
 		 access_seconds("first_byte_seconds", r->first_byte_seconds),

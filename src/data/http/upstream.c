@@ -183,6 +183,7 @@ upstream_new(struct lane *l, struct backend *b)
 	u->state = UPSTREAM_CONNECTING;
 	u->lane = l;
 	u->backend = backend_ref(b);
+	u->grpc_status = -1;
 	u->since = l->worker->now;
 	u->tls_turn = l->tls_turn;
 	io_init(&u->io, -1, upstream_on_event);

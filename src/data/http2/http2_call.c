@@ -6,6 +6,7 @@
 #include "data/http2/http2_call.h"
 #include "data/http2/http2_conn.h"
 #include "data/proxy.h"
+#include "proto/grpc.h"
 #include "proto/http2_response.h"
 
 /* So much room takes the line of a chunk and what follows its data. */
@@ -283,6 +284,19 @@ shared_of(const struct http2_call *c)
 	return call_worker(c)->http2;
 }
 
+/* Of trailers, or of an answer that has nothing else. */
+static void
+note_grpc_status(struct http2_call *c, const struct hpack_fields *fields)
+{
+	for (uint32_t i = 0; i < fields->count; i++) {
+		const struct hpack_field *field = &fields->fields[i];
+		unsigned status;
+
+		if (str_eq(hpack_name(fields, field), "grpc-status") && grpc_status_read(hpack_value(fields, field), &status))
+			c->u->grpc_status = (int16_t)status;
+	}
+}
+
 enum http2_reason
 http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bool end)
 {
@@ -301,6 +315,8 @@ http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bo
 		if (reason == HTTP2_FINE && c->chunked && n > 0 && !buf_append(&c->trailers, b->text, n))
 			reason = HTTP2_MEMORY;
 		c->remote_done = reason == HTTP2_FINE;
+		if (c->remote_done)
+			note_grpc_status(c, fields);
 		return reason;
 	}
 	if (reason == HTTP2_FINE)
@@ -321,6 +337,8 @@ http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bo
 	c->has_length = a.has_length && !a.bodyless;
 	c->left = a.length;
 	c->remote_done = end;
+	if (end)
+		note_grpc_status(c, fields);
 	return HTTP2_FINE;
 }
 
