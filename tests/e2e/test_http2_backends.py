@@ -1,10 +1,12 @@
 """HTTP/2 to backends: one connection carries many requests, and what a backend of HTTP/2 says reaches clients of both versions."""
+import ssl
 import threading
 
 import pytest
 
 from helpers import http2, scale
-from helpers.http1 import Http
+from helpers.certificates import Authority
+from helpers.http1 import Http, Reader
 from helpers.http2 import Http2, frame
 from helpers.http2_backend import Asked, http2_site, prepare
 from helpers.reload import change, reload
@@ -282,3 +284,37 @@ def test_a_large_body_waits_for_the_backends_windows(stage, ask, http):
         until(lambda: r.ended or len(r.body) > before, "more has come")
     thread.join(patience())
     assert asked[-1] == 200 and r.body == b"u" * BIG
+
+
+@pytest.mark.parametrize("wanted, offered, spoken", [
+    ("h2", ["h2", "http/1.1"], "h2"), ("auto", ["h2", "http/1.1"], "h2"), ("auto", ["http/1.1"], "http/1.1"), ("h2", ["http/1.1"], None)])
+def test_alpn_says_what_a_backend_speaks(web, backend, http, tmp_path, wanted, offered, spoken):
+    authority = Authority(tmp_path)
+    pair = authority.issue("green")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair["cert"], pair["key"])
+    context.set_alpn_protocols(offered)
+
+    def serve(conn, b):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            b.agreed.append(tls.selected_alpn_protocol())
+            (http2_site() if b.agreed[-1] == "h2" else greeting)(tls, b)
+
+    def greeting(conn, b):
+        reader = Reader(conn)
+        while reader.head() is not None:
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ngreen")
+    green = prepare(backend("green", serve, start=False))
+    green.agreed = []
+    green.start()
+    teal = web(green=[green], mode="http", backend_protocol=wanted, backend_tls={"verify": False}, health={"type": "none"}, retries=0,
+               retry_pause=0, top={"workers": 1})
+    h = http(teal)
+    for _ in range(3):
+        m = h.ask("/a")
+        assert m.status == (200 if spoken else 502)
+    if spoken is None:
+        assert "ALPN" in teal.wait_log("backend.http2")["error"]
+        return
+    assert m.body == b"green" and green.agreed == [spoken]
+    assert [r.get(":scheme") for r in green.requests] == ["https"] * (3 if spoken == "h2" else 0)
