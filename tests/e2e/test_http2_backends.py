@@ -1,4 +1,5 @@
 """HTTP/2 to backends: one connection carries many requests, and what a backend of HTTP/2 says reaches clients of both versions."""
+import socket
 import ssl
 import threading
 
@@ -318,3 +319,37 @@ def test_alpn_says_what_a_backend_speaks(web, backend, http, tmp_path, wanted, o
         return
     assert m.body == b"green" and green.agreed == [spoken]
     assert [r.get(":scheme") for r in green.requests] == ["https"] * (3 if spoken == "h2" else 0)
+
+
+def test_a_reload_changes_what_backends_are_spoken_to(web, backend, http):
+    def both(conn, b):
+        if conn.recv(3, socket.MSG_PEEK) == b"PRI":
+            http2_site()(conn, b)
+            return
+        reader = Reader(conn)
+        while reader.head() is not None:
+            b.plain.append(conn)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ngreen")
+    green = prepare(backend("green", both, start=False))
+    green.plain = []
+    green.start()
+    teal = web(green=[green], mode="http", health={"type": "none"}, top={"workers": 1})
+    h = http(teal)
+    assert h.ask("/").body == b"green" and len(green.plain) == 1 and not green.requests
+    green.answers["/slow"] = lambda r: None
+    change(teal, backend_protocol="h2")
+    reload(teal)
+    assert h.ask("/").body == b"green" and len(green.plain) == 1 and len(green.requests) == 1
+    assert teal.metrics().get("teal_http2_backend_connections") == 1
+    # What is under way finishes as it was asked.
+    slow = http(teal).send("GET /slow HTTP/1.1\r\nHost: web\r\n\r\n")
+    until(lambda: len(green.requests) == 2, "the slow one is asked")
+    change(teal, backend_protocol="http/1.1")
+    reload(teal)
+    assert h.ask("/").body == b"green" and len(green.plain) == 2
+    green.requests[-1].answer()
+    assert slow.response().body == b"green"
+    until(lambda: green.served[0].ended, "the connection of HTTP/2 has ended")
+    change(teal, backend_protocol="h2", proxy_protocol={"send": "v2"})
+    r = teal.ctl("reload")
+    assert not r["ok"] and "proxy_protocol.send tells of one client" in str(r["errors"])
