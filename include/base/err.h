@@ -24,7 +24,10 @@
 	X(E_STORE,           "store_unavailable", 10) \
 	X(E_NOT_DURABLE,     "not_durable",       10) \
 	X(E_UNKNOWN,         "unknown",           11) \
-	X(E_CONFIG,          "config",            2)
+	X(E_CONFIG,          "config",            2) \
+	X(E_ROLLED_BACK,     "rolled_back",       7) \
+	X(E_WORSE,           "worse",            14) \
+	X(E_INCONCLUSIVE,    "inconclusive",     12)
 
 enum err {
 #define X(name, word, status) name,

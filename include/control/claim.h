@@ -11,6 +11,7 @@ struct claim_request {
 	double ttl;	/* seconds */
 	double wait;	/* seconds to wait while it is another's; 0: no */
 	char token[CLAIM_TOKEN];	/* of the claim that is renewed or released; "": none */
+	char name[CLAIM_TOKEN];	/* the token of the claim that is made; "": a random one */
 	char reason[RECORD_REASON];
 	struct actor by;
 };

@@ -14,6 +14,7 @@
 #include "control/stop.h"
 #include "model/config.h"
 #include "model/engine.h"
+#include "model/judge.h"
 #include "net/jobs.h"
 #include "store/store.h"
 
@@ -27,6 +28,7 @@ enum life {
 	LIFE_STOPPED	/* the engine's last letters no longer count: the store may be gone */
 };
 
+struct bake;
 struct drain;
 struct flip;
 struct control;
@@ -37,6 +39,14 @@ struct certs;
 struct peer;
 struct quality;
 struct reloads;
+
+/* What a bake compares with: counts of the active color's clients, and of the one before it (control/bake.c). */
+struct bake_past {
+	struct judge_counts before, now;	/* the totals when the last two windows began */
+	double now_at;	/* clock_now() */
+	struct judge_counts control;	/* of the color before, in its last one or two windows */
+	uint64_t epoch;	/* of the flip that ended them */
+};
 
 /* What main adds to a service: its lane in the control plane. */
 struct service_ctl {
@@ -51,6 +61,9 @@ struct service_ctl {
 	struct rollout rollout;
 	uint64_t strays;	/* that the teald before this one counted */
 	struct quality *quality;	/* how it does of late */
+	struct bake_past past;
+	struct bake *bake;	/* the last one, under way or over; NULL: none */
+	uint64_t bakes_total[COLORS][8], bake_rollbacks_failed;	/* by enum bake_verdict */
 	struct drain *drain;	/* of the idle color; NULL: none */
 	uint64_t cut, cut_epoch;	/* connections that the last drain's deadline ended, and the drain's epoch */
 	bool dirty;	/* a snapshot is due */

@@ -30,10 +30,13 @@ struct flip_request {
 	bool has_timeout, has_drain;
 	double timeout, drain;	/* seconds */
 	bool force;
+	double bake;	/* seconds that the color is judged afterwards (control/bake.h); 0: not */
+	enum on_regression on_regression;
 	char reason[RECORD_REASON];
 	struct actor by;
 };
 
+struct bake;
 struct gate;
 struct flip_group;
 
@@ -44,6 +47,7 @@ enum flip_event_kind {
 	FLIP_EVENT_APPLIED,
 	FLIP_EVENT_DRAINING,
 	FLIP_EVENT_DRAINED,
+	FLIP_EVENT_BAKING,
 };
 
 struct flip_event {
@@ -54,6 +58,7 @@ struct flip_event {
 	uint64_t remaining;	/* DRAINING: connections left */
 	uint64_t cut;	/* DRAINED: connections ended at the deadline */
 	const struct flip_group *group;	/* of several services, all of which it is so of; NULL: of one; borrowed */
+	const struct bake *bake;	/* BAKING: how it goes; borrowed */
 };
 
 /* Did a command change something?  UNSAID: it is none that could; UNKNOWN: a
@@ -69,6 +74,7 @@ struct flip_outcome {
 	enum changed changed;
 	const struct gate *gate;	/* of a check that found it open; NULL: none; borrowed */
 	const char *token;	/* of a claim; NULL: none; borrowed */
+	const struct bake *bake;	/* that is over; NULL: none; borrowed */
 	bool drained;	/* the old color is empty, and `cut` known */
 	uint64_t cut;	/* connections that the drain's deadline ended, in the whole fleet */
 };

@@ -102,6 +102,10 @@ enum peer_tag {
 	PEER_T_DATAGRAMS_DROPPED = 202,
 	PEER_T_EXPOSURES = 203,	/* of clients, for a bake ... */
 	PEER_T_TROUBLES = 204,	/* ... row of WORD, COUNT; several */
+	PEER_T_BAKE = 205,	/* row of EPOCH, COLOR, STARTED, TIMEOUT (when it ends), UNTIL_US, WORD (on_regression), BY and: */
+	PEER_T_BAKE_BASE = 206,	/* row of EXPOSURES, TROUBLES, COUNT, ERRORS (of a team): the totals at the flip ... */
+	PEER_T_BAKE_OLD = 207,	/* ... of the control ... */
+	PEER_T_BAKE_NEW = 208,	/* ... and of the color since */
 	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
 	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "model/color.h"
 #include "model/config_reply.h"
+#include "model/judge.h"
 #include "model/kube_config.h"
 #include "model/notify_config.h"
 #include "model/quorum.h"
@@ -325,6 +326,8 @@ struct service_config {
 	enum on_down on_down;	/* keep; reset with MODE_UDP */
 	struct health_config health;
 	struct quorum min_healthy;	/* 50% */
+	double bake;	/* seconds that a flip is judged, unless it says otherwise; 0: it is not */
+	enum on_regression on_regression;
 	struct passive_config passive;
 	double slow_start;	/* 0: a backend that comes back has its full share at once */
 	unsigned backend_max_connections;	/* 0: no limit */

@@ -87,6 +87,11 @@ struct judge_evidence {
 	bool enough;	/* could_be - old_rate is no more than JUDGE_DETECT, and there is a control */
 };
 
+/* What a bake does with a color that is worse; "rollback", "stop" (the bake, and leave it active), "tell" (and go on). */
+enum on_regression { ON_REGRESSION_ROLLBACK, ON_REGRESSION_STOP, ON_REGRESSION_TELL };
+extern const char *const on_regression_words[];	/* NULL behind the last */
+const char *on_regression_word(enum on_regression r);
+
 void judge_decide(const struct judge_case *c, double alpha, struct judge_evidence *out);
 
 /* ln E of the bet that of n1 + n0 independent cases each is of the first kind with more than p, in [0, 1]. */

@@ -27,6 +27,9 @@ enum admin_command {
 	ADMIN_UNLOCK,
 	ADMIN_CLAIM,
 	ADMIN_RELEASE,
+	ADMIN_BAKE,
+	ADMIN_SIGNAL,
+	ADMIN_WAIT,
 	ADMIN_DRAIN,
 	ADMIN_HISTORY,
 	ADMIN_NODE,
@@ -84,8 +87,11 @@ enum admin_option {
 	ADMIN_OPT_CONFIG,
 	ADMIN_OPT_NODE_WAIT,	/* --wait of a node's drain */
 	ADMIN_OPT_SPREAD,
+	ADMIN_OPT_BAKE,
+	ADMIN_OPT_ON_REGRESSION,
+	ADMIN_OPT_WAIT_FOR,	/* --for of wait */
 };
-#define ADMIN_OPTIONS (ADMIN_OPT_SPREAD + 1)
+#define ADMIN_OPTIONS (ADMIN_OPT_WAIT_FOR + 1)
 
 enum admin_option_kind {
 	ADMIN_KIND_FLAG,	/* no value */
@@ -97,6 +103,8 @@ enum admin_option_kind {
 	ADMIN_KIND_COUNT,	/* 1 or more */
 	ADMIN_KIND_PATH,	/* an absolute one */
 	ADMIN_KIND_TOKEN,	/* of a claim */
+	ADMIN_KIND_REGRESSION,	/* rollback, stop, tell */
+	ADMIN_KIND_WAIT_FOR,	/* applied, drained, baked */
 };
 
 struct admin_option_info {
@@ -152,6 +160,13 @@ struct admin_request {
 	enum admin_wait wait;
 	bool has_wait_healthy, has_timeout, has_drain;
 	double wait_healthy, timeout, drain;	/* seconds; 0 unless has_ */
+	bool has_bake;
+	double bake;	/* seconds; 0: not */
+	struct str on_regression;	/* of its words; empty: not given */
+	bool wait_baked;	/* wait: for the end of a bake */
+	enum admin_bake { ADMIN_BAKE_SHOW, ADMIN_BAKE_ABORT, ADMIN_BAKE_PROMOTE } bake_verb;
+	bool good;	/* signal */
+	uint64_t count;	/* signal */
 	double ttl, claim_wait;	/* claim: seconds; 0: not given */
 	bool node_wait;	/* node drain: it is waited for */
 	bool has_node_timeout, has_spread;
@@ -178,6 +193,10 @@ struct admin_request {
 #define ADMIN_TTL_MAX (7 * 86400.0)
 /* Longest --wait of a node's drain, seconds. */
 #define ADMIN_NODE_WAIT_MAX (7 * 86400.0)
+/* Longest --bake, seconds. */
+#define ADMIN_BAKE_MAX 86400.0
+/* Largest N of signal. */
+#define ADMIN_SIGNAL_MAX 1000000000u
 /* Largest --last. */
 #define ADMIN_LAST_MAX 100000
 

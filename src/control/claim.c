@@ -282,6 +282,8 @@ claim_start(struct service_ctl *ctl, const struct claim_request *request, struct
 	c->step = CLAIM_WAITING;
 	if (request->token[0] != '\0')
 		memcpy(c->token, request->token, sizeof(c->token));
+	else if (request->name[0] != '\0')
+		memcpy(c->token, request->name, sizeof(c->token));
 	else if (!request->release && !claim_token_new(c->token)) {
 		claim_refuse(c, E_INTERNAL, "the kernel gives no random numbers");
 		return;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/claim.h"
 #include "control/control_private.h"
 #include "control/engines.h"
@@ -95,6 +96,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	s->record = *r;
 	if (s->known) {
 		rollout_on_record(ctl, from);
+		bake_on_record(ctl);
 		flip_on_record(ctl);
 		gate_check_on_record(ctl);
 		claim_on_record(ctl);
@@ -102,6 +104,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	}
 	s->known = true;
 	claim_on_record(ctl);
+	bake_on_known(ctl);
 	/* Its colors went or came with a reload. */
 	if (ctl_is_published(ctl)) {
 		rollout_begin_again(ctl);

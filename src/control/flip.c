@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/claim.h"
 #include "control/flip_steps.h"
 #include "control/gate_check.h"
@@ -103,6 +104,10 @@ flip_free(struct flip *f)
 void
 flip_answer_ok(struct flip *f)
 {
+	/* Its end is the answer. */
+	if (f->changed && f->request.bake > 0 && f->request.wait != FLIP_WAIT_NONE &&
+	    bake_answer(f->ctl, f->epoch, &f->watcher))
+		return;
 	flip_end(&f->watcher,
 		 &(struct flip_outcome){ .service = f->ctl->service,
 					 .changed = flip_changed(f),
@@ -430,6 +435,7 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 
 	gate_check_end_all(ctl, error, message);
 	claim_end_all(ctl, error, message);
+	bake_end_all(ctl, error, message);
 	list_init(&all);
 	list_splice(&all, &ctl->flips);
 	list_splice(&all, &ctl->healing);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/flip_group.h"
 #include "control/flip_steps.h"
 
@@ -224,6 +225,11 @@ flip_on_superseded(struct service_ctl *ctl)
 		struct flip *f = list_entry(it, struct flip, link);
 		char text[256];
 
+		/* By the end of its own bake, whose verdict is the answer. */
+		if (f->changed && f->request.bake > 0 && bake_is_on(ctl) && bake_answer(ctl, f->epoch, &f->watcher)) {
+			flip_free(f);
+			continue;
+		}
 		if (f->state == FLIP_APPLYING)
 			snprintf(text, sizeof(text),
 				 "%s: flipped again (now %s, epoch %llu) before every teald of the fleet had applied %s; "
@@ -301,6 +307,8 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		 LS("by", f->request.by.user), LS("reason", f->request.reason),
 		 LR(NULL, flip_revision_json(ctl->service->record.revision, revision)));
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_COMMITTED, .epoch = f->epoch });
+	if (f->request.bake > 0 && ctl->service->record.epoch == f->epoch)
+		bake_begin(ctl, &f->request, f->to, f->epoch);
 	if (f->request.wait == FLIP_WAIT_NONE)
 		flip_answer_ok(f);
 	/* The store told the record before it told us, so the snapshot is on its

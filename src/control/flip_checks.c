@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/claim.h"
 #include "control/flip_group.h"
 #include "control/flip_steps.h"
@@ -37,6 +38,11 @@ claim_bars(const struct service_ctl *ctl, const char *token, char text[FLIP_TEXT
 	}
 	clock_format(r->claim.at_us, 3, at);
 	clock_format(r->claim.until_us, 3, until);
+	if (bake_claims(ctl)) {
+		snprintf(text, FLIP_TEXT, "%s: a bake is under way, begun by %s at %s, until %s at the latest: %s (to end it: "
+			 "tealctl bake %s abort, or promote)", name, r->claim.by, at, until, r->claim.reason, name);
+		return E_CLAIMED;
+	}
 	snprintf(text, FLIP_TEXT, "%s is claimed by %s since %s until %s: %s (%s; to end it: tealctl release %s --force)",
 		 name, r->claim.by, at, until, r->claim.reason,
 		 token[0] == '\0' ? "a flip needs its token" : "this token is another one's", name);
@@ -355,6 +361,9 @@ flip_run_checks(struct flip *f)
 		flip_ask_store(f);
 		return;
 	}
+	/* What is judged may always be rolled back, by any teald of the fleet. */
+	if (f->request.kind == CHANGE_ROLLBACK && f->request.token[0] == '\0' && bake_claims(f->ctl))
+		memcpy(f->request.token, s->record.claim.token, sizeof(f->request.token));
 	if (refuse_unexpected(f) || refuse_stale_token(f))
 		return;
 	/* What was to be undone is not the last change any more, or there was more than a claim meanwhile. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "control/bake.h"
 #include "control/certs.h"
 #include "control/drain.h"
 #include "control/engines.h"
@@ -162,6 +163,7 @@ send_service(struct peer *p, struct peer_service *ps, const struct service_ctl *
 	tlv_u64(&b, PEER_T_CUT_EPOCH, ctl->cut_epoch);
 	if (ctl->drain != NULL)
 		put_drain(&b, ctl->drain);
+	peer_put_bake(&b, ctl);
 	peer_put_tally(&b, s, false);
 	peer_say(p, PEER_STATE_SERVICE, &b);
 	peer_send_backends(p, ps, s, true);
@@ -300,6 +302,9 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	take_wish_of_flip(&ctl->rollout, peer_str(row, PEER_T_WISH));
 	peer_take_account(p, row);
 	quality_restart(ctl->quality, s, clock_now());
+	bake_restart(ctl, clock_now());
+	if (peer_has(row, PEER_T_BAKE) && !s->colorless)
+		peer_take_bake(ctl, peer_str(row, PEER_T_BAKE));
 	if (peer_has(row, PEER_T_DRAIN) && !s->colorless)
 		take_drain_legacy(ctl, peer_str(row, PEER_T_DRAIN));
 	colored = peer_take_record(row, &record);

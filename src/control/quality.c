@@ -1,5 +1,6 @@
 /* quality.c - status classes, errors and latency of the last minute.  Thread: main. */
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/control.h"
 #include "control/quality.h"
 
@@ -222,8 +223,10 @@ control_on_quality(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n; i++) {
 		quality_sample(c->services[i]->quality, c->services[i]->service, now);
+		bake_on_step(c->services[i], now);
+	}
 }
 
 void

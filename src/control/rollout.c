@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/drain.h"
 #include "control/engines.h"
 #include "control/flip_steps.h"
@@ -86,6 +87,7 @@ begin_anew(struct service_ctl *ctl, enum color from)
 		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
 	flip_on_superseded(ctl);
 	quality_on_flip(ctl->quality, s, from, clock_now());
+	bake_on_flip(ctl, from, clock_now());
 	drain_cancel(ctl);
 	/* The same epoch with another color (a store that was tampered with) has
 	 * to be applied anew. */
@@ -123,6 +125,7 @@ rollout_change_colors(struct service_ctl *ctl)
 	drain_cancel(ctl);
 	ctl->quality->flip.epoch = 0;
 	quality_restart(ctl->quality, s, clock_now());
+	bake_restart(ctl, clock_now());
 }
 
 void

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/claim.h"
 #include "control/certs.h"
 #include "control/drain.h"
@@ -111,6 +112,7 @@ services_put(struct control *c, struct service *s)
 	list_init(&ctl->drainers);
 	list_init(&ctl->leaving);
 	s->ctl = ctl;
+	bake_restart(ctl, clock_now());
 	if (engine != NULL)
 		engines_join(ctl, engine);
 	c->services = must_grow(c->services, c->n + 1, sizeof(*c->services));
@@ -129,6 +131,7 @@ ctl_free(struct service_ctl *ctl)
 	rollout_free(ctl);
 	engines_free(ctl);
 	free(ctl->quality);
+	bake_free(ctl);
 	ctl->service->ctl = NULL;
 	free(ctl);
 }

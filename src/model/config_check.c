@@ -27,6 +27,18 @@ check_gate(const struct cursor *c, const struct service_draft *s)
 	}
 }
 
+/* What is judged is what the proxy sees of streams. */
+static void
+check_bake(const struct cursor *c, const struct service_draft *s)
+{
+	/* Of the defaults it is for those services that can. */
+	if (s->s.bake > 0 && (s->s.engine != ENGINE_PROXY || s->s.mode == MODE_UDP) &&
+	    config_setting_lookup((config_setting_t *)(uintptr_t)s->at, "flip.bake") != NULL)
+		cursor_error(c, draft_at(s, "flip.bake"),
+			     "flip.bake: only what goes through the proxy as TCP or HTTP can be judged; remove it, or set mode "
+			     "and engine so");
+}
+
 const char *
 draft_color_prefix(const struct service_draft *s, enum color color)
 {
@@ -267,6 +279,7 @@ draft_check_service(struct draft *d, struct service_draft *s)
 			"drain.spread changes nothing while drain.idle is 0: no idle connection is closed early");
 	draft_check_health(&c, s);
 	check_gate(&c, s);
+	check_bake(&c, s);
 	check_balance(&c, s);
 	check_source(&c, s);
 	check_shared_backends(&c, s);

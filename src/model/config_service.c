@@ -252,6 +252,8 @@ key_labels(const struct cursor *c, const struct key *k, const config_setting_t *
 
 static const struct key flip_keys[] = {
 	{ KEY("min_healthy", key_percent_or_count), AT(s.min_healthy), .min = 1 },
+	{ KEY("bake", key_seconds), AT(s.bake), .max = 86400 },
+	{ KEY("on_regression", key_word), AT(s.on_regression), .words = on_regression_words },
 	{ 0 },
 };
 

@@ -12,6 +12,15 @@ static const struct {
 #undef X
 };
 
+const char *const on_regression_words[] = { "rollback", "stop", "tell", NULL };
+
+const char *
+on_regression_word(enum on_regression r)
+{
+	CHECK((unsigned)r <= ON_REGRESSION_TELL);
+	return on_regression_words[r];
+}
+
 const char *
 judge_signal_word(enum judge_signal s)
 {

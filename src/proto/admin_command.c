@@ -159,10 +159,18 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 		if (seconds > ADMIN_NODE_WAIT_MAX)
 			return command_error(p, E_USAGE, "--wait=%.*s: it is at most seven days (168h)", SHOWN(value));
 		return OK;
+	case ADMIN_OPT_BAKE:
+		out->has_bake = true;
+		out->bake = seconds;
+		if (seconds > ADMIN_BAKE_MAX)
+			return command_error(p, E_USAGE, "--bake=%.*s: it is at most a day (24h)", SHOWN(value));
+		return OK;
 	case ADMIN_OPT_SPREAD:
 		out->has_spread = true;
 		out->spread = seconds;
 		return OK;
+	case ADMIN_OPT_ON_REGRESSION:
+	case ADMIN_OPT_WAIT_FOR:
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -231,6 +239,25 @@ take_token(const struct parse *p, struct str value)
 	return OK;
 }
 
+static enum err
+take_regression(const struct parse *p, struct str value)
+{
+	p->out->on_regression = value;
+	if (!str_eq(value, "rollback") && !str_eq(value, "stop") && !str_eq(value, "tell"))
+		return command_error(p, E_USAGE, "--on-regression=%.*s: it is rollback, stop or tell", SHOWN(value));
+	return OK;
+}
+
+static enum err
+take_wait_for(const struct parse *p, struct str value)
+{
+	p->out->wait_baked = str_eq(value, "baked");
+	p->out->wait = str_eq(value, "drained") ? ADMIN_WAIT_DRAINED : ADMIN_WAIT_APPLIED;
+	if (!p->out->wait_baked && !str_eq(value, "drained") && !str_eq(value, "applied"))
+		return command_error(p, E_USAGE, "--for=%.*s: it is applied, drained or baked", SHOWN(value));
+	return OK;
+}
+
 /* --wait is one thing for a flip and another for a claim. */
 static const struct admin_option_info *
 option_find(const struct admin_command_info *info, struct str key)
@@ -274,6 +301,9 @@ flag_of(struct admin_request *out, enum admin_option option)
 		return &out->no_cut;
 	case ADMIN_OPT_KEEP_CLAIM:
 		return &out->keep_claim;
+	case ADMIN_OPT_BAKE:
+	case ADMIN_OPT_ON_REGRESSION:
+	case ADMIN_OPT_WAIT_FOR:
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_WAIT_HEALTHY:
@@ -331,6 +361,10 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return take_path_option(p, o, opt->value);
 	case ADMIN_KIND_TOKEN:
 		return take_token(p, opt->value);
+	case ADMIN_KIND_REGRESSION:
+		return take_regression(p, opt->value);
+	case ADMIN_KIND_WAIT_FOR:
+		return take_wait_for(p, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -431,6 +465,36 @@ take_flip(const struct parse *p, const struct str *args, size_t n)
 	return take_color_at(p, "", args[1], &out->color, &out->has_at_epoch, &out->at_epoch);
 }
 
+/* args are what is behind `bake`. */
+static enum err
+take_bake(const struct parse *p, const struct str *args, size_t n)
+{
+	p->out->service = args[0];
+	if (n == 1) {
+		p->out->right = ADMIN_RIGHT_READ;
+		return OK;
+	}
+	p->out->bake_verb = str_eq(args[1], "abort") ? ADMIN_BAKE_ABORT : ADMIN_BAKE_PROMOTE;
+	if (!str_eq(args[1], "abort") && !str_eq(args[1], "promote"))
+		return command_error(p, E_USAGE, "\"%.*s\" is neither abort nor promote", SHOWN(args[1]));
+	return OK;
+}
+
+/* args are what is behind `signal`. */
+static enum err
+take_signal(const struct parse *p, const struct str *args)
+{
+	struct admin_request *out = p->out;
+
+	out->service = args[0];
+	out->good = str_eq(args[2], "good");
+	if (!out->good && !str_eq(args[2], "bad"))
+		return command_error(p, E_USAGE, "\"%.*s\" is neither good nor bad", SHOWN(args[2]));
+	if (!str_to_u64(args[3], ADMIN_SIGNAL_MAX, &out->count) || out->count == 0)
+		return command_error(p, E_USAGE, "%.*s: not a number from 1 to %u", SHOWN(args[3]), ADMIN_SIGNAL_MAX);
+	return take_color_word(p, args[1], &out->color);
+}
+
 /* args are what is behind the word; their number is right. */
 static enum err
 take_args(const struct parse *p, const struct str *args, size_t n)
@@ -447,6 +511,7 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:
 	case ADMIN_CLAIM:
+	case ADMIN_WAIT:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
 	case ADMIN_EVENTS:
@@ -471,6 +536,10 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 		return OK;
 	case ADMIN_NODE:
 		return take_node(p, args, n);
+	case ADMIN_BAKE:
+		return take_bake(p, args, n);
+	case ADMIN_SIGNAL:
+		return take_signal(p, args);
 	case ADMIN_CERTS:
 		out->reload = n > 0 && str_eq(args[0], "reload");
 		if (out->reload)
@@ -517,6 +586,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 				       .expect_color = none,
 				       .reason = none,
 				       .token = none,
+				       .on_regression = none,
 				       .node_verb = none,
 				       .pool = none,
 				       .host = none,

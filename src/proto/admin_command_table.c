@@ -57,6 +57,12 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 	[ADMIN_OPT_SPREAD] = { ADMIN_OPT_SPREAD, "spread", ADMIN_KIND_SECONDS, "SEC",
 		"with --wait: spread the ends over SEC, of idle connections from the beginning, of "
 		"others up to the deadline (default: drain.spread of each service)" },
+	[ADMIN_OPT_BAKE] = { ADMIN_OPT_BAKE, "bake", ADMIN_KIND_SECONDS, "SEC",
+		"judge COLOR for SEC, and roll back if it is worse; 0: not (default: flip.bake)" },
+	[ADMIN_OPT_ON_REGRESSION] = { ADMIN_OPT_ON_REGRESSION, "on-regression", ADMIN_KIND_REGRESSION, "rollback|stop|tell",
+		"what a bake does when COLOR is worse (default: flip.on_regression)" },
+	[ADMIN_OPT_WAIT_FOR] = { ADMIN_OPT_WAIT_FOR, "for", ADMIN_KIND_WAIT_FOR, "applied|drained|baked",
+		"what is waited for" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -82,13 +88,15 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"wait for health at once, and so does a claim without its token.\n"
 		"Of several services, or of a group, all are asked at once.\n" },
 	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
-		FLIP_OPTIONS, 0, true, "makes COLOR active",
+		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION), 0, true, "makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
 		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
 		"Connections on the old color finish in peace, within drain.timeout.\n"
 		"With @EPOCH, as `idle --epoch` prints it, it is a conflict if the service was\n"
 		"flipped since.  The flip goes on when its client leaves.\n"
+		"With --bake it ends when COLOR has been judged: baked, rolled back by itself (exit\n"
+		"status 7), or inconclusive (12).\n"
 		"Several services, as web=blue api=blue, or the name of a group, are flipped as\n"
 		"one: all are checked, then all are stored, or none; one refusal refuses all.\n" },
 	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
@@ -117,6 +125,17 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"ends a claim",
 		"By its token; a claim that does not hold any more is fine, and nothing\n"
 		"changes.  --force ends it whatever its token, and needs the right admin.\n" },
+	[ADMIN_BAKE] = { ADMIN_BAKE, "bake", "SERVICE [abort|promote]", ADMIN_RIGHT_FLIP, 1, 2, BIT(ADMIN_OPT_REASON), 0,
+		true, "how a bake goes, or its end",
+		"Alone it shows the bake that is under way, or the last one.  abort rolls back\n"
+		"now, promote ends it and keeps the color.\n" },
+	[ADMIN_SIGNAL] = { ADMIN_SIGNAL, "signal", "SERVICE COLOR good|bad N", ADMIN_RIGHT_FLIP, 4, 4, 0, 0,
+		true, "a team's own counts of COLOR, for the bake under way",
+		"N more events that went well or badly, such as orders; of both colors, since\n"
+		"the judge compares them.\n" },
+	[ADMIN_WAIT] = { ADMIN_WAIT, "wait", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1, BIT(ADMIN_OPT_WAIT_FOR), BIT(ADMIN_OPT_WAIT_FOR),
+		false, "waits until the last flip is applied, drained or baked",
+		"Changes nothing; ends with the exit status that the flip would have had.\n" },
 	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
 		false, "what still holds the old color",
 		"Client, backend, age, idle time and bytes of every connection left.\n" },

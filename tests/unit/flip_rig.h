@@ -190,6 +190,8 @@ event_word(enum flip_event_kind kind)
 		return "draining ";
 	case FLIP_EVENT_DRAINED:
 		return "drained ";
+	case FLIP_EVENT_BAKING:
+		return "baking ";
 	}
 	fail();
 	return NULL;

@@ -279,7 +279,7 @@ test_every_key_of_a_service(void **state)
 		"balance = \"least_conn\"; when_all_down = \"reject\"; slow_start = 7.5; backend_max_connections = 44;\n"
 		"passive: { failures = 3; eject = 4; max_ejected = 2; };\n"
 		"health: { type = \"none\"; interval = 0.5; timeout = 3; rise = 1; fall = 7; };\n"
-		"flip: { min_healthy = 3; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
+		"flip: { min_healthy = 3; bake = 90; on_regression = \"tell\"; }; drain: { timeout = 0; idle = 1.5; spread = 2; };\n"
 		"connect_timeout = 0.25; idle_timeout = 0; retries = 0; max_connections = 0; resolve_interval = 2.5;\n"
 		"tcp: { keepalive = false; backlog = 16; congestion = \"reno\"; };\n"
 		"labels: { project = \"a\\\"b\"; team = \"x\"; };\n");
@@ -297,6 +297,8 @@ test_every_key_of_a_service(void **state)
 	assert_int_equal(s->colors[GREEN].backends[2].port, 10080);
 	assert_int_equal(s->colors[BLUE].backends[2].health_port, 11254);
 	assert_true(s->resolve_interval == 2.5);
+	assert_true(s->bake == 90);
+	assert_int_equal(s->on_regression, ON_REGRESSION_TELL);
 	assert_addr(&s->colors[BLUE].backends[1].address, "[fd00::2]:11080");
 	assert_addr(&s->colors[BLUE].backends[1].health_address, "[fd00::2]:11254");
 	assert_addr(&s->colors[GREEN].backends[1].health_address, "[fd00::2]:10080");

@@ -37,6 +37,7 @@ void render_status(struct render *r, json_t *object);
 void render_checked(struct render *r, json_t *object);
 void render_check(struct render *r, json_t *object);
 void render_flip_event(struct render *r, json_t *object);
+void render_bake(struct render *r, json_t *object);
 void render_flip(struct render *r, json_t *object);
 void render_drain(struct render *r, json_t *object);
 void render_history(struct render *r, json_t *object);

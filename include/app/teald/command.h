@@ -105,6 +105,12 @@ void verb_flip(struct command *cmd);
 void verb_check(struct command *cmd);
 void verb_lock(struct command *cmd);
 void verb_claim(struct command *cmd);
+/* A bake; in verbs_bake.c. */
+void verb_bake(struct command *cmd);
+void verb_signal(struct command *cmd);
+void verb_wait(struct command *cmd);
+/* The flip's watcher is the command's. */
+void verb_flip_watch(struct command *cmd);
 /* One that only asks or waits is called off, as if it had not begun; false: it is none. */
 bool verb_flip_take_back(struct command *cmd);
 /* Would it be? */

@@ -525,7 +525,9 @@ print_help(struct buf *out)
 			"   9  teald not reached\n"
 			"  10  store unavailable or not durable: nothing changed\n"
 			"  11  unknown whether it changed\n"
-			"  13  the service is locked\n");
+			"  12  flipped, and not judged: too little traffic\n"
+			"  13  the service is locked\n"
+			"  14  flipped, found worse by its bake, and left so\n");
 }
 
 static enum err

@@ -56,6 +56,10 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_ROLLBACK:
 		render_flip_event(r, object);
 		return;
+	case ADMIN_BAKE:
+	case ADMIN_WAIT:
+		render_flip_event(r, object);
+		return;
 	case ADMIN_CHECK:
 		render_checked(r, object);
 		return;
@@ -72,6 +76,7 @@ render_event(struct render *r, json_t *object)
 	case ADMIN_UNLOCK:
 	case ADMIN_CLAIM:
 	case ADMIN_RELEASE:
+	case ADMIN_SIGNAL:
 	case ADMIN_DRAIN:
 	case ADMIN_HISTORY:
 	case ADMIN_FLEET:
@@ -189,6 +194,13 @@ render_reply(struct render *r, json_t *object)
 		return;
 	case ADMIN_RELEASE:
 		render_release(r, object);
+		return;
+	case ADMIN_BAKE:
+	case ADMIN_WAIT:
+		render_bake(r, object);
+		return;
+	case ADMIN_SIGNAL:
+		say(r->out, object, terminal ? "{service} {color}: {count} more were {kind}" : "signal\t{service}\t{color}\t{kind}\t{count}");
 		return;
 	case ADMIN_DRAIN:
 		render_drain(r, object);

@@ -179,6 +179,8 @@ terminal_event(struct render *r, const char *event, json_t *object)
 			 json_has(object, "cut") ? "in {seconds:duration}, {cut:connections} cut" :
 						   "in {seconds:duration}; every connection ended by itself",
 			 false);
+	} else if (strcmp(event, "baking") == 0) {
+		say_step(r, object, event, "{seconds} s of {of} s; {evidence.new.clients} clients, E = 10^{evidence.log10_e}", true);
 	} else {
 		render_streamed(r, object);
 	}
@@ -204,8 +206,37 @@ render_flip_event(struct render *r, json_t *object)
 		say(r->out, object,
 		    json_has(object, "services") ? "drained\t{revision}\t{seconds}\t{cut}" :
 						   "drained\t{epoch}\t{seconds}\t{cut}");
+	else if (strcmp(event, "baking") == 0)
+		say(r->out, object, "baking\t{seconds}\t{of}\t{evidence.new.clients}\t{evidence.log10_e}");
 	else
 		render_streamed(r, object);
+}
+
+/* {"service":"shop","active":"blue","bake":{"to":"blue","verdict":null,"evidence":{"text":…}}}; or of a flip that was
+ * waited for, the same without "bake". */
+void
+render_bake(struct render *r, json_t *object)
+{
+	json_t *bake = json_at(object, "bake");
+	bool over;
+
+	if (bake == NULL) {
+		render_flip(r, object);
+		return;
+	}
+	if (json_is_null(bake)) {
+		say(r->out, object, r->out->terminal ? "{service}: there was no bake" : "bake\t{service}\tnone");
+		return;
+	}
+	over = json_is_string(json_at(bake, "verdict"));
+	if (!r->out->terminal)
+		say(r->out, object, over ? "bake\t{service}\t{bake.verdict}\t{bake.evidence.text}" :
+					   "bake\t{service}\tunder way\t{bake.evidence.text}");
+	else
+		say(r->out, object, over ? "{service}: the bake of {bake.to} is over: {bake.verdict}" :
+					   "{service}: {bake.to} is judged, {bake.seconds} s of {bake.of} s");
+	if (r->out->terminal)
+		say(r->out, object, "  {bake.evidence.text}");
 }
 
 /* {"ok":true,"service":"shop","active":"blue","epoch":43,"changed":true} */
@@ -219,6 +250,8 @@ render_flip(struct render *r, json_t *object)
 	json_array_foreach(services, i, s) render_flip(r, s);
 	if (services != NULL)
 		return;
+	if (json_is_string(json_at(object, "verdict")))
+		say(r->out, object, r->out->terminal ? "  {verdict}: {evidence.text}" : "verdict\t{verdict}\t{evidence.text}");
 	if (!r->out->terminal)
 		say(r->out, object,
 		    changed ? "flipped\t{service}\t{active}\t{epoch}" :

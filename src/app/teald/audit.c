@@ -216,6 +216,12 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_RELEASE:
 		a->change = CHANGE_RELEASE;
 		return true;
+	case ADMIN_BAKE:
+		a->change = CHANGE_ROLLBACK;
+		a->to = color_other(r->color);
+		return cmd->request.bake_verb == ADMIN_BAKE_ABORT;
+	case ADMIN_SIGNAL:
+	case ADMIN_WAIT:
 	case ADMIN_STATUS:
 	case ADMIN_ACTIVE:
 	case ADMIN_IDLE:

@@ -1,5 +1,6 @@
 /* flip_reply.c - the shape of what is told of a flip.  Thread: main. */
 #include "app/teald/flip_reply.h"
+#include "app/teald/bake_json.h"
 #include "app/teald/status.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -166,6 +167,10 @@ flip_reply_event(struct buf *out, const struct flip_event *e)
 		json_double(&j, "seconds", e->seconds);
 		json_u64(&j, "cut", e->cut);
 		break;
+	case FLIP_EVENT_BAKING:
+		json_cstr(&j, "event", "baking");
+		bake_members_json(&j, e->bake);
+		break;
 	}
 	json_object_end(&j);
 	json_line_end(&j);
@@ -195,6 +200,8 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 	if (with_lock && o->error == OK)
 		put_lock(&j, &o->service->record);
 	put_flip_changed(&j, o->changed);
+	if (o->bake != NULL)
+		bake_members_json(&j, o->bake);
 	if (o->drained)
 		json_u64(&j, "cut", o->cut);
 	json_object_end(&j);

@@ -351,6 +351,16 @@ static const struct family families[] = {
 	  "Flips and rollbacks to a color, by how they ended." },
 	{ "teal_flip_seconds", PROM_HISTOGRAM, NULL, false, put_flip_seconds,
 	  "Time from the start of a flip until it was applied." },
+	{ "teal_bake_active", PROM_GAUGE, metrics_put_bake_active, false, NULL,
+	  "1 for a color that is judged after a flip to it." },
+	{ "teal_bake_clients_total", PROM_COUNTER, metrics_put_bake_clients, false, NULL,
+	  "Clients that a color has served, each once in five seconds, until it meets trouble." },
+	{ "teal_bake_troubles_total", PROM_COUNTER, metrics_put_bake_troubles, false, NULL,
+	  "Clients that met trouble with a color, by what they met first." },
+	{ "teal_bake_verdicts_total", PROM_COUNTER, metrics_put_bake_verdicts, false, NULL,
+	  "Bakes of a color that ended, by their verdict." },
+	{ "teal_bake_rollbacks_failed_total", PROM_COUNTER, NULL, false, metrics_put_bake_failures,
+	  "How often the rollback of a color that is worse could not be made, and was tried again." },
 };
 
 /* A service without colors has none of it. */

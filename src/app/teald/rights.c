@@ -196,7 +196,12 @@ verb_of(const struct admin_request *q)
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK:
 	case ADMIN_CLAIM:
+	case ADMIN_WAIT:
 		return admin_command_info(q->command)->word;
+	case ADMIN_BAKE:
+		return q->right == ADMIN_RIGHT_READ ? "read" : "end the bake of";
+	case ADMIN_SIGNAL:
+		return "signal the bake of";
 	case ADMIN_RELEASE:
 		return q->force ? "release another's claim of" : "release";
 	case ADMIN_NODE:

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/teald/bake_json.h"
 #include "app/teald/admin_status.h"
 #include "app/teald/engine_table.h"
 #include "app/teald/quality_json.h"
@@ -555,8 +556,11 @@ status_json(struct json *j, struct control *c, const struct service_ctl *only, c
 		}
 		json_object(j, NULL);
 		service_members(j, ctl, wish->form);
-		if (wish->form != STATUS_SUMMARY)
+		if (wish->form != STATUS_SUMMARY) {
 			quality_json(j, ctl);
+			if (!ctl->service->colorless)
+				bake_json(j, ctl);
+		}
 		json_object_end(j);
 	}
 	json_array_end(j);

@@ -3,6 +3,7 @@
 
 #include "app/teald/trouble.h"
 #include "base/clock.h"
+#include "control/bake.h"
 #include "control/drain.h"
 #include "control/quality.h"
 
@@ -213,6 +214,11 @@ look_at_service(struct list *l, const struct service_ctl *ctl)
 		buf_printf(&text, "the flip to %s, epoch %llu, is stored and not applied", color_word(s->record.color),
 			   (unsigned long long)s->record.epoch);
 		put(l, "not_applied", true, &text);
+	}
+	if (bake_is_on(ctl) && ctl->bake->failed > 0) {
+		buf_printf(&text, "%s is worse since its flip, and could not be rolled back: see bake.rollback_failed in the log",
+			   color_word(ctl->bake->to));
+		put(l, "bake_not_rolled_back", true, &text);
 	}
 	if (ctl->drain != NULL && clock_now() - ctl->drain->due > OVERDUE_AFTER) {
 		buf_printf(&text, "the drain of %s should have ended", color_word(ctl->drain->color));

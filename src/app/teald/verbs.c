@@ -326,6 +326,9 @@ verb_run(struct command *cmd)
 	case ADMIN_UNLOCK: verb_lock(cmd); return;
 	case ADMIN_CLAIM:
 	case ADMIN_RELEASE: verb_claim(cmd); return;
+	case ADMIN_BAKE: verb_bake(cmd); return;
+	case ADMIN_SIGNAL: verb_signal(cmd); return;
+	case ADMIN_WAIT: verb_wait(cmd); return;
 	case ADMIN_DRAIN: run_drain(cmd); return;
 	case ADMIN_HISTORY: run_history(cmd); return;
 	case ADMIN_FLEET: run_fleet(cmd); return;

@@ -63,8 +63,8 @@ flip_on_done(struct flip_watcher *w, const struct flip_outcome *o)
 	buf_free(&text);
 }
 
-static void
-watch_flip(struct command *cmd)
+void
+verb_flip_watch(struct command *cmd)
 {
 	cmd->watcher.progress = flip_on_progress;
 	cmd->watcher.done = flip_on_done;
@@ -116,6 +116,40 @@ take_flip_targets(const struct command *cmd, struct flip_target out[FLIP_GROUP_M
 	return r->n_targets;
 }
 
+static bool
+sees_clients(const struct service_config *sc)
+{
+	return sc->engine == ENGINE_PROXY && sc->mode != MODE_UDP;
+}
+
+/* What is judged is what the proxy sees.  False when the command was refused, and is gone. */
+static bool
+take_bake_of_flip(struct command *cmd, struct flip_request *f)
+{
+	const struct admin_request *r = &cmd->request;
+	const struct service_config *sc;
+	struct why why;
+
+	if (r->n_targets > 0 && r->has_bake && r->bake > 0) {
+		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "several services as one are not judged: flip them without --bake"), &why);
+		return false;
+	}
+	if (f->kind != CHANGE_FLIP || r->n_targets > 0)
+		return true;
+	sc = cmd->ctl->service->config;
+	f->bake = r->has_bake ? r->bake : sees_clients(sc) ? sc->bake : 0;
+	f->on_regression = sc->on_regression;
+	for (int i = 0; r->on_regression.n > 0 && on_regression_words[i] != NULL; i++)
+		if (str_eq(r->on_regression, on_regression_words[i]))
+			f->on_regression = (enum on_regression)i;
+	if (r->has_bake && r->bake > 0 && !sees_clients(sc)) {
+		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "%s: --bake needs mode \"tcp\" or \"http\" and engine \"proxy\": "
+					  "what clients meet elsewhere is not seen", sc->name), &why);
+		return false;
+	}
+	return true;
+}
+
 void
 verb_flip(struct command *cmd)
 {
@@ -145,9 +179,11 @@ verb_flip(struct command *cmd)
 	f.drain = r->drain;
 	f.force = r->force;
 	f.by = cmd->by;
+	if (!take_bake_of_flip(cmd, &f))
+		return;
 	if (!take_reason(cmd, f.reason))
 		return;
-	watch_flip(cmd);
+	verb_flip_watch(cmd);
 	if (r->n_targets > 0)
 		flip_group_start(cmd->admin->control, targets, take_flip_targets(cmd, targets), &f, &cmd->watcher);
 	else
@@ -164,14 +200,14 @@ verb_check(struct command *cmd)
 	struct flip_target targets[FLIP_GROUP_MAX];
 
 	if (r->n_targets > 0) {
-		watch_flip(cmd);
+		verb_flip_watch(cmd);
 		flip_group_check(cmd->admin->control, targets, take_flip_targets(cmd, targets), r->wait_healthy, &cmd->watcher);
 		return;
 	}
 	CHECK(color_from_word(r->color, &c.to));
 	if (r->token.n > 0)
 		claim_hash(r->token, c.token);
-	watch_flip(cmd);
+	verb_flip_watch(cmd);
 	gate_check_start(cmd->ctl, &c, &cmd->watcher);
 }
 
@@ -274,7 +310,7 @@ verb_lock(struct command *cmd)
 		lock_everything(cmd, lock ? reason : NULL);
 		return;
 	}
-	watch_flip(cmd);
+	verb_flip_watch(cmd);
 	flip_lock(cmd->ctl, lock ? reason : NULL, &cmd->by, &cmd->watcher);
 }
 

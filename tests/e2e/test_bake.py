@@ -1,0 +1,271 @@
+"""A bake: after a flip the new color is judged by what its clients meet, and rolled back when it is worse."""
+import socket
+import struct
+
+import pytest
+
+from helpers.clients import connect_from
+from helpers.http1 import Http, Reader
+from helpers.scale import dice, patience, scaled, until
+from helpers.upgrade import upgraded
+
+RESET = struct.pack("ii", 1, 0)
+
+
+class Release:
+    """What a color's backend does: so many of a hundred requests go wrong, evenly."""
+
+    def __init__(self, percent=0):
+        self.percent, self._dice = percent, dice()
+
+    def _bad(self):
+        return self._dice.random() * 100 < self.percent
+
+    def http(self, conn, backend):
+        reader = Reader(conn)
+        while (m := reader.head()) is not None:
+            reader.body_of(m)
+            backend.note(conn, b"x")
+            status = "500 Oops" if self._bad() else "200 OK"
+            conn.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    def tcp(self, conn, backend):
+        data = conn.recv(100)
+        backend.note(conn, b"x")
+        if self._bad():
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        elif data:
+            conn.sendall(data)
+        conn.close()
+
+
+class Crowd:
+    """Clients, each with an address of its own."""
+
+    def __init__(self, teal, mode):
+        self.teal, self.mode, self.n, self.met = teal, mode, 0, 0
+
+    def _source(self):
+        self.n += 1
+        return f"127.{1 + self.n // 62500}.{self.n // 250 % 250}.{1 + self.n % 250}", 0
+
+    def come(self, n):
+        for _ in range(n):
+            if self.mode == "http":
+                with Http(self.teal.address(), source=self._source()) as c:
+                    self.met += c.ask("/").status != 200
+            else:
+                with connect_from(self.teal.address(), patience(), self._source()) as c:
+                    c.sendall(b"hello")
+                    try:
+                        self.met += c.recv(100) != b"hello"
+                    except ConnectionResetError:
+                        self.met += 1
+
+
+class Stage:
+    def __init__(self, web, backend, mode, percent=0, **keys):
+        self.green, self.blue = Release(), Release(percent)
+        self.old = backend("green", getattr(self.green, mode))
+        self.teal = web(green=[self.old], blue=[backend("blue", getattr(self.blue, mode))],
+                        mode=mode, clock=True, flip={"bake": 300.0}, **keys)
+        self.crowd = Crowd(self.teal, mode)
+
+    def counted(self, n, color):
+        """As many clients, but for those that share a group with another one."""
+        until(lambda: self.teal.metrics("web").get("teal_bake_clients_total", service="web", color=color) >= 0.8 * n,
+              f"{n} clients of {color} are counted")
+
+@pytest.fixture
+def stage(web, backend):
+    def make(mode="http", percent=0, **keys):
+        return Stage(web, backend, mode, percent, **keys)
+    return make
+
+
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+@pytest.mark.parametrize("percent", [20] + scaled([5, 1], []))
+def test_a_release_that_goes_bad_is_rolled_back_by_itself(stage, mode, percent):
+    s = stage(mode, percent)
+    s.crowd.come(400 if percent == 20 else 6000)
+    s.counted(400, "green")
+    with s.teal.admin() as a:
+        a.send("flip", "web", "blue", "--bake=300", "--reason=deploy")
+        s.teal.wait_log("bake.begun")
+        while not s.teal.log_lines_now("bake.ended"):
+            s.crowd.come(10)
+            s.teal.clock.move(1)
+        reply = a.reply()
+    assert (reply["ok"], reply["error"], reply["verdict"]) == (False, "rolled_back", "rolled_back")
+    assert (reply["active"], reply["changed"]) == ("green", True)
+    evidence = reply["evidence"]
+    assert evidence["worse"] and evidence["signal"] == ("answer" if mode == "http" else "connect")
+    assert evidence["log10_e"] >= evidence["needed"]
+    print(f"{mode}, {percent} %: {s.crowd.met} clients met an error")
+    # It is in the history as any other rollback, with the numbers.
+    last = [h for h in s.teal.ok("history", "web")["history"] if h["kind"] == "rollback"][-1]
+    assert last["by"] == "teal" and "E = 10^" in last["reason"]
+    assert s.teal.status()["claimed"] is None
+    met = s.crowd.met
+    s.crowd.come(20)
+    assert s.crowd.met == met
+
+
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+def test_a_good_release_is_baked(stage, mode):
+    s = stage(mode)
+    for round_, color in zip(range(scaled(200, 2)), ["blue", "green"] * 100):
+        s.crowd.come(200)
+        with s.teal.admin() as a:
+            a.send("flip", "web", color)
+            s.teal.wait_log("bake.begun", count=round_ + 1)
+            for _ in range(20):
+                s.crowd.come(15)
+                s.teal.clock.move(5)
+            while len(s.teal.log_lines_now("bake.ended")) <= round_:
+                s.teal.clock.move(50)
+            reply = a.reply()
+        assert (reply["ok"], reply["verdict"], reply["active"]) == (True, "baked", color), reply
+        assert {e["event"] for e in reply.events} >= {"committed", "applied", "baking"}
+        evidence = reply["evidence"]
+        assert evidence["could_be"] - evidence["old"]["rate"] <= 0.05 and not evidence["worse"]
+    assert s.crowd.met == 0
+    assert s.teal.metrics("web").get("teal_bake_verdicts_total", service="web", to="blue", verdict="baked") >= 1
+
+
+def test_without_traffic_it_is_inconclusive(stage):
+    s = stage()
+    with s.teal.admin() as a:
+        a.send("flip", "web", "blue", "--bake=30")
+        s.teal.wait_log("bake.begun")
+        while not s.teal.log_lines_now("bake.ended"):
+            s.teal.clock.move(10)
+        reply = a.reply()
+    assert (reply["ok"], reply["error"], reply["active"], reply["changed"]) == (False, "inconclusive", "blue", True)
+    assert "nothing to compare" in reply["message"]
+    assert s.teal.tealctl("wait", "web", "--for=baked").returncode == 12
+
+
+def test_a_bake_bars_other_flips_and_may_be_ended(stage):
+    s = stage()
+    assert s.teal.ctl("bake", "web", "abort")["error"] == "conflict"
+    assert s.teal.ctl("signal", "web", "blue", "bad", "3")["error"] == "conflict"
+    assert s.teal.ok("bake", "web")["bake"] is None
+    for words, error in [(("flip", "web", "blue", "--bake=90000"), "usage"), (("signal", "web", "blue", "odd", "3"), "usage"),
+                         (("flip", "web", "blue", "--on-regression=panic"), "usage"), (("bake", "web", "stop"), "usage"),
+                         (("wait", "web", "--for=ever"), "usage"), (("signal", "web", "blue", "bad", "0"), "usage")]:
+        assert s.teal.ctl(*words)["error"] == error
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed")
+    assert s.teal.ok("wait", "web", "--for=applied")["active"] == "blue"
+    refused = s.teal.ctl("flip", "web", "green", "--bake=60")
+    assert (refused["error"], refused["changed"]) == ("claimed", False)
+    assert "a bake is under way" in refused["message"] and "abort" in refused["message"]
+    # The team's own counter is a signal like the others.
+    s.teal.ok("signal", "web", "green", "good", "1000")
+    s.teal.ok("signal", "web", "blue", "good", "10")
+    bake = s.teal.status()["bake"]
+    assert (bake["to"], bake["verdict"], bake["by"]) == ("blue", None, s.teal.ok("whoami")["user"])
+    assert s.teal.ok("bake", "web", "abort", "--reason=second thoughts")["active"] == "green"
+    assert s.teal.wait_log("bake.ended")["result"] == "superseded"
+    # A plain rollback ends one as well, and promote keeps the color.
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed", count=2)
+    assert s.teal.ok("rollback", "web")["active"] == "green"
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed", count=3)
+    assert s.teal.ok("bake", "web", "promote")["bake"]["verdict"] == "promoted"
+    s.teal.wait_log("service.released")
+    # --bake=0: not this time.
+    assert "verdict" not in s.teal.ok("flip", "web", "green", "--bake=0")
+
+
+def test_what_a_team_counts_rolls_back(stage):
+    """Also where the flip still waits for its drain."""
+    s = stage()
+    with s.teal.admin() as a, Http(s.teal.address()) as held:
+        held.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\n\r\n")
+        until(lambda: s.teal.status()["colors"]["green"]["connections"] == 1, "a request holds green")
+        a.send("flip", "web", "blue", "--wait=drained")
+        s.teal.wait_log("service.claimed")
+        s.teal.ok("signal", "web", "green", "good", "1000")
+        s.teal.ok("signal", "web", "blue", "bad", "30")
+        while not s.teal.log_lines_now("bake.ended"):
+            s.teal.clock.move(1)
+        reply = a.reply()
+    assert (reply["error"], reply["active"], reply["evidence"]["signal"]) == ("rolled_back", "green", "signal")
+
+
+@pytest.mark.parametrize("act", ["stop", "tell"])
+def test_a_worse_color_may_be_left_as_it_is(stage, act):
+    s = stage()
+    with s.teal.admin() as a:
+        a.send("flip", "web", "blue", "--bake=60", f"--on-regression={act}")
+        s.teal.wait_log("service.claimed")
+        s.teal.ok("signal", "web", "green", "good", "1000")
+        s.teal.ok("signal", "web", "blue", "bad", "30")
+        while not s.teal.log_lines_now("bake.ended"):
+            s.teal.clock.move(5)
+        reply = a.reply()
+    assert (reply["error"], reply["active"], reply["verdict"]) == ("worse", "blue", "worse")
+    assert len(s.teal.log_lines_now("bake.worse")) == 1
+
+
+def test_the_next_process_judges_on(stage):
+    """An upgrade in the middle: what was counted before it counts on, and the rollback comes."""
+    s = stage("http", 20, start=False)
+    s.teal.start(supervised=True)
+    s.crowd.come(400)
+    s.counted(400, "green")
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed")
+    s.crowd.come(5)
+    s.counted(5, "blue")
+    before = s.teal.status()["bake"]
+    upgraded(s.teal)
+    after = s.teal.status()["bake"]
+    assert (after["to"], after["epoch"], after["until"], after["verdict"]) == ("blue", 2, before["until"], None)
+    assert after["evidence"]["old"] == before["evidence"]["old"]
+    while not s.teal.log_lines_now("bake.ended"):
+        s.crowd.come(10)
+        s.teal.clock.move(1)
+    assert s.teal.wait_log("bake.ended")["result"] == "rolled_back"
+    assert s.teal.status()["active"] == "green"
+    assert s.teal.ctl("wait", "web", "--for=baked")["error"] == "rolled_back"
+
+
+def test_one_whose_teald_died_is_told_as_lost(stage):
+    s = stage()
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed")
+    s.teal.kill()
+    s.teal.start()
+    s.teal.wait_log("bake.lost", to="blue")
+    s.teal.wait_log("service.released")
+    assert s.teal.status()["active"] == "blue"
+    assert s.teal.ok("flip", "web", "green", "--bake=0")["active"] == "green"
+
+
+def test_what_cannot_be_judged_is_refused_by_name(web, backend):
+    t = web(green=[backend("green")], blue=[backend("blue")], mode="udp")
+    refused = t.ctl("flip", "web", "blue", "--bake=10")
+    assert refused["error"] == "unsupported" and "--bake" in refused["message"]
+
+
+def test_a_rollback_that_cannot_be_made_is_told_and_tried_again(stage):
+    """Here the old color's backends are away when the new one turns out to be worse."""
+    s = stage()
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed")
+    s.old.stop()
+    s.teal.ok("signal", "web", "green", "good", "1000")
+    s.teal.ok("signal", "web", "blue", "bad", "30")
+    while not s.teal.log_lines_now("bake.rollback_failed"):
+        s.teal.clock.move(1)
+    assert s.teal.wait_log("bake.rollback_failed")["error"] == "unhealthy"
+    assert s.teal.metrics("web").get("teal_bake_rollbacks_failed_total", service="web") >= 1
+    s.old.start()
+    while not s.teal.log_lines_now("bake.ended"):
+        s.teal.clock.move(2)
+    assert s.teal.wait_log("bake.ended")["result"] == "rolled_back"
+    assert s.teal.status()["active"] == "green"
