@@ -22,6 +22,14 @@
 
 struct exchange;
 
+/* Connections to backends that requests share: the functions of those names in data/http2/http2_upstream.h, which is above
+ * the exchange that asks. */
+struct http_calls {
+	bool (*has)(const struct lane *l, const struct backend *b);
+	struct upstream *(*call)(struct lane *l, struct backend *b, bool *pending);
+	bool (*adopt)(struct upstream *u);
+};
+
 struct http_lane {
 	struct link clients[ENTRANCES];
 	struct http_own own_requests, own_answers;	/* names */
@@ -40,6 +48,7 @@ struct http_lane {
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */
 	void (*on_upstream)(struct exchange *x, int revents);
+	const struct http_calls *calls;
 };
 
 _Static_assert(offsetof(struct http_lane, pool_clock) == offsetof(struct http_lane, clocks[HTTP_CLOCKS - 1]),

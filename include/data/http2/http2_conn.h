@@ -26,7 +26,7 @@
 
 struct http2_stream;
 
-/* What a client may do so often in a second, or in one go and then so often (data/http2/http2_limits.c). */
+/* What a client may do so often in a second, or in one go and then so often (data/http2/http2_read.c). */
 enum http2_rate {
 	HTTP2_RATE_RESETS,	/* streams reset by the client */
 	HTTP2_RATE_FAULTS,	/* streams that we had to reset */
@@ -167,7 +167,7 @@ void http2_stalled(struct deadline *d);
 /* Takes the frames at p[0..n) that are whole; returns how many bytes they were. */
 size_t http2_take_frames(struct http2_conn *h, const char *p, size_t n);
 
-/* -- http2_limits.c -- */
+/* -- http2_read.c: limits -- */
 
 /* One of these more: false when it was one too many, and the connection is at fault. */
 bool http2_rate(struct http2_conn *h, enum http2_rate rate);

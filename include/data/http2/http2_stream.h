@@ -78,7 +78,16 @@ void http2_stream_ready(struct http2_stream *st, bool readable, bool writable);
 /* Bytes of its request's body.  False: memory is out. */
 MUST_USE bool http2_stream_take(struct http2_stream *st, const char *p, size_t n);
 /* WINDOW_UPDATE, or a change of SETTINGS_INITIAL_WINDOW_SIZE; false: above 2^31-1. */
-MUST_USE bool http2_window_add(int32_t *window, int64_t n);
+static inline bool
+http2_window_add(int32_t *window, int64_t n)
+{
+	int64_t sum = *window + n;
+
+	if (sum > HTTP2_WINDOW_MOST || sum < INT32_MIN)
+		return false;
+	*window = (int32_t)sum;
+	return true;
+}
 void http2_put_reset(struct http2_conn *h, uint32_t id, enum http2_code code);
 
 #endif

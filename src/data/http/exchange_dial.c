@@ -58,7 +58,7 @@ shares_connection(const struct lane *l, const struct backend *b)
 	case BACKEND_HTTP2:
 		return true;
 	case BACKEND_AUTO:
-		return http2_upstream_has(l, b);
+		return l->http->calls->has(l, b);
 	}
 	return false;
 }
@@ -67,7 +67,7 @@ static struct io *
 open_call(struct exchange *x, struct backend *b, enum dial_how *how)
 {
 	bool pending;
-	struct upstream *u = http2_upstream_call(x->dial.lane, b, &pending);
+	struct upstream *u = x->dial.lane->http->calls->call(x->dial.lane, b, &pending);
 
 	if (u == NULL)
 		return NULL;
@@ -149,7 +149,7 @@ ask_upstream(struct dial *d, bool reused)
 	if (!reused)
 		x->upstream->state = UPSTREAM_BUSY;
 	if (!reused && may_be_http2(d) && io_is_tls(&x->upstream->io) && tls_speaks(x->upstream->io.tls, "h2") &&
-	    !http2_upstream_adopt(x->upstream)) {
+	    !x->dial.lane->http->calls->adopt(x->upstream)) {
 		exchange_fail(x, END_MEMORY, NULL);
 		return;
 	}

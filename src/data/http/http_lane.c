@@ -41,6 +41,12 @@ set_http_terms(struct lane *l)
 	worker_set_clock(w, &hl->pool_clock, h->pool_idle, upstream_expired);
 }
 
+static const struct http_calls http_calls = {
+	.has = http2_upstream_has,
+	.call = http2_upstream_call,
+	.adopt = http2_upstream_adopt,
+};
+
 static void
 http_lane_init(struct lane *l)
 {
@@ -50,6 +56,7 @@ http_lane_init(struct lane *l)
 	l->http = hl;
 	l->dial_ops[WAITER_REQUEST] = &exchange_dial_ops;
 	l->waiter_ops[WAITER_CLIENT] = &http_conn_waiting_ops;
+	hl->calls = &http_calls;
 	hl->on_upstream = exchange_on_upstream;
 	hl->fresh_left = HTTP_FRESH;
 	for (int e = 0; e < ENTRANCES; e++)

@@ -490,14 +490,3 @@ http2_stream_run(struct http2_stream *st)
 	else if (st->ended)
 		http2_finish_stream(st);
 }
-
-bool
-http2_window_add(int32_t *window, int64_t n)
-{
-	int64_t sum = *window + n;
-
-	if (sum > HTTP2_WINDOW_MOST || sum < INT32_MIN)
-		return false;
-	*window = (int32_t)sum;
-	return true;
-}
