@@ -18,6 +18,8 @@
 #define HTTP2_UPSTREAM_MAGIC 0x68327570u
 /* Bytes of bodies that wait for its socket. */
 #define HTTP2_UPSTREAM_QUEUE (256 * 1024)
+/* What all calls together let come before it is read. */
+#define HTTP2_UPSTREAM_WINDOW (1024 * 1024)
 /* Seconds between two looks at one. */
 #define HTTP2_UPSTREAM_LOOK 5.0
 
@@ -69,6 +71,8 @@ struct http2_upstream {
 	unsigned control;	/* of them */
 };
 
+/* -- http2_upstream_pool.c: those of a lane -- */
+
 /* One more call to b on a connection that has room for it, or is being made: *pending, it is there when the upstream's io is
  * writable.  NULL with errno when none could be made. */
 struct upstream *http2_upstream_call(struct lane *l, struct backend *b, bool *pending);
@@ -83,6 +87,9 @@ void http2_upstream_leave_unused(struct lane *l);
 void http2_upstream_leave_all(struct lane *l);
 /* Closes one that has no call, because descriptors are out; false: there is none. */
 bool http2_upstream_drop_one(struct lane *l);
+
+/* -- http2_upstream.c -- */
+
 /* Of a lane's look_clock. */
 void http2_upstream_look(struct deadline *d);
 
@@ -114,7 +121,10 @@ void http2_upstream_settle(struct http2_upstream *h);
 void http2_upstream_doubt(struct http2_upstream *h);
 /* For the log: that was wrong with it. */
 void http2_upstream_tell(const struct http2_upstream *h, const char *words);
-/* Takes the frames at p[0..n) that are whole; returns how many bytes they were. */
-size_t http2_upstream_take(struct http2_upstream *h, const char *p, size_t n);
+/* No further call; it is closed when it has none. */
+void http2_upstream_leave(struct http2_upstream *h);
+void http2_upstream_free(struct http2_upstream *h);
+/* Takes what its socket has. */
+void http2_upstream_read(struct http2_upstream *h);
 
 #endif

@@ -313,8 +313,9 @@ begins_otherwise(const struct http2_upstream *h, const char *p, size_t n)
 	return (n >= 5 && memcmp(p + 3, settings, sizeof(settings)) != 0) || (n > 0 && p[0] != 0);
 }
 
-size_t
-http2_upstream_take(struct http2_upstream *h, const char *p, size_t n)
+/* Takes the frames at p[0..n) that are whole; returns how many bytes they were. */
+static size_t
+take_frames_of_backend(struct http2_upstream *h, const char *p, size_t n)
 {
 	size_t at = 0;
 
@@ -338,4 +339,32 @@ http2_upstream_take(struct http2_upstream *h, const char *p, size_t n)
 		at += HTTP2_FRAME_HEAD + f.length;
 	}
 	return h->state == HTTP2_UP_ENDED ? n : at;
+}
+
+void
+http2_upstream_read(struct http2_upstream *h)
+{
+	struct relay_buffers *buffers = &h->lane->worker->buffers;
+	size_t before = buf_len(&h->in), used;
+	ssize_t n;
+
+	memcpy(buffers->buffer, buf_str(&h->in).p, before);
+	n = io_read(&h->io, buffers->buffer + before, buffers->size - before);
+	if (n < 0 && io_would_block())
+		return;
+	if (n <= 0) {
+		http2_upstream_end(h, h->settled ? ECONNRESET : EPROTO,
+				   h->settled ? NULL : "it closed without a word of HTTP/2");
+		return;
+	}
+	h->heard = h->lane->worker->now;
+	h->doubtful = h->pinged = false;
+	buf_free(&h->in);
+	n += (ssize_t)before;
+	used = take_frames_of_backend(h, buffers->buffer, (size_t)n);
+	if (h->state == HTTP2_UP_ENDED || used == (size_t)n)
+		return;
+	h->in.max = RELAY_READ_MAX;
+	if (!buf_append(&h->in, buffers->buffer + used, (size_t)n - used))
+		http2_upstream_end(h, ENOMEM, NULL);
 }
