@@ -26,7 +26,7 @@ struct flip_group_member {
 	} step;
 	bool same;	/* is what it shall be already */
 	bool blameless;	/* refused because of others */
-	bool applied, drained;
+	bool checked_told, applied, drained;
 	enum err error;
 	enum changed changed;
 	char message[RECORD_REASON + 512];

@@ -23,7 +23,6 @@ struct flip {
 	enum color from, to;
 	struct flip_watcher *watcher;	/* NULL: none (any more) */
 	struct gate *gate;
-	bool checked_told;
 	double started;	/* clock_now() */
 	double healthy_until;	/* the gate is asked again until then */
 	uint64_t epoch;	/* after the change */

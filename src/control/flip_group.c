@@ -105,16 +105,20 @@ tell_of_all(struct flip_group *g, enum flip_event_kind kind)
 	flip_tell(g->watcher, &e);
 }
 
+/* Those that were left as they are, or are not waited for, do not say so. */
 static bool
 all_applied(const struct flip_group *g)
 {
+	bool any = false;
+
 	for (size_t i = 0; i < g->n; i++) {
 		const struct flip_group_member *m = &g->members[i];
 
+		any = any || m->applied;
 		if (!m->applied && (m->step != MEMBER_OVER || m->error != OK))
 			return false;
 	}
-	return true;
+	return any;
 }
 
 static bool
@@ -142,7 +146,8 @@ tell_progress(struct flip_group *g)
 		g->applied_told = true;
 		tell_of_all(g, FLIP_EVENT_APPLIED);
 	}
-	if (g->applied_told && !g->drained_told && all_drained(g)) {
+	/* What was active already is only waited for until it has drained. */
+	if (!g->drained_told && all_drained(g)) {
 		g->drained_told = true;
 		tell_of_all(g, FLIP_EVENT_DRAINED);
 	}
@@ -153,13 +158,18 @@ member_progress(struct flip_watcher *w, const struct flip_event *e)
 {
 	struct flip_group_member *m = container_of(w, struct flip_group_member, watcher);
 	struct flip_group *g = m->group;
+	bool again;
 
 	switch (e->kind) {
 	case FLIP_EVENT_CHECKED:
+		/* While others are waited for it is looked at again and again. */
+		again = m->checked_told && m->healthy == e->gate->healthy && m->total == e->gate->n;
+		m->checked_told = true;
 		m->healthy = e->gate->healthy;
 		m->total = e->gate->n;
 		m->needed = e->gate->needed;
-		flip_tell(g->watcher, e);
+		if (!again)
+			flip_tell(g->watcher, e);
 		return;
 	case FLIP_EVENT_COMMITTED:
 		m->changed = CHANGED_YES;
@@ -175,7 +185,7 @@ member_progress(struct flip_watcher *w, const struct flip_event *e)
 		break;
 	case FLIP_EVENT_DRAINING:
 		m->remaining = e->remaining;
-		if (g->applied_told)
+		if (g->applied_told || g->revision[0] == '\0')
 			tell_of_all(g, FLIP_EVENT_DRAINING);
 		return;
 	case FLIP_EVENT_DRAINED:
@@ -328,6 +338,12 @@ look_at_group(struct flip_group *g)
 
 	if (g->written || g->refusing)
 		return;
+	/* The process ends, and its store has: each is told so by itself. */
+	if (g->control->life == LIFE_STOPPED) {
+		if (g->left == 0)
+			finish_group(g);
+		return;
+	}
 	for (size_t i = 0; i < g->n; i++)
 		refused = refused || g->members[i].step == MEMBER_OVER;
 	for (size_t i = 0; i < g->n; i++) {

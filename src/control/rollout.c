@@ -1,5 +1,6 @@
 /* rollout.c - from a record to engines that obey it, and to an idle color without
  * connections.  Thread: main. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -118,10 +119,12 @@ void
 rollout_change_colors(struct service_ctl *ctl)
 {
 	struct service *s = ctl->service;
+	char text[RECORD_NAME + 64];
 
 	s->colorless = s->config->colorless;
 	s->known = false;
-	flip_end_all(ctl, E_CONFLICT, "a reload has taken the colors from this service");
+	snprintf(text, sizeof(text), "%s: a reload has taken the colors from this service", s->config->name);
+	flip_end_all(ctl, E_CONFLICT, text);
 	drain_cancel(ctl);
 	ctl->quality->flip.epoch = 0;
 	quality_restart(ctl->quality, s, clock_now());

@@ -1,4 +1,5 @@
 /* services.c - services come, go and are found by name.  Thread: main. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,6 +248,7 @@ void
 control_remove_service(struct control *c, struct service_ctl *ctl)
 {
 	size_t by_name = ctl_place_of(c, ctl_name_of(ctl)), at = control_from(c, ctl->serial);
+	char text[RECORD_NAME + 64];
 
 	CHECK(!ctl->removed && c->by_name[by_name] == ctl && c->services[at] == ctl);
 	take_ctl_out(c->by_name, c->n, by_name);
@@ -256,7 +258,8 @@ control_remove_service(struct control *c, struct service_ctl *ctl)
 	ctl->removed = true;
 	list_append(&c->leaving, &ctl->leaving);
 	drain_cancel(ctl);
-	flip_end_all(ctl, E_UNKNOWN_SERVICE, "the service was removed from the configuration");
+	snprintf(text, sizeof(text), "%s: the service was removed from the configuration", ctl_name_of(ctl));
+	flip_end_all(ctl, E_UNKNOWN_SERVICE, text);
 	nodes_leave(c->nodes, ctl);
 	certs_remove(c->certs, ctl->service);
 	health_remove_service(c->health, ctl->service);

@@ -135,9 +135,37 @@ def test_a_refusal_of_one_refuses_all_and_names_it(shop):
         t.farms["api"]["blue"].start()
         r = a.reply()
     assert r["ok"] and [s["epoch"] for s in r["services"]] == [2, 2]
+    # What waited for others was told once, not at each look.
+    assert sorted(e["service"] for e in r.events if e["event"] == "checked") == ["api", "web"], r.events
     # The one that is skipped is the gate.
     r = t.ok("flip", "worker=blue", "web=green", "--force")
     assert colors(t) == {"web": "green", "api": "blue", "worker": "blue"}
+
+
+def test_what_waits_is_answered_when_a_service_or_the_process_goes(shop):
+    t = shop()
+    healthy(t)
+    t.farms["api"]["blue"].stop()
+    until(lambda: t.status("api")["colors"]["blue"]["healthy"] == 0, "down")
+    with t.admin() as a:
+        a.send("flip", "web=blue", "api=blue", "worker=blue", "--wait-healthy=3600", "--timeout=3600")
+        assert {a.object()["service"] for _ in range(2)} == {"web", "worker"}
+        rewrite(t, groups={}, services=[s for s in t.settings["services"] if s["name"] != "worker"])
+        reload(t)
+        r = a.reply()
+    assert (r["error"], r["changed"], r["revision"]) == ("unknown_service", False, None), r
+    assert r["message"] == "worker: the service was removed from the configuration"
+    assert set(colors(t).values()) == {"green"}
+    # One that is not waited for is not said to be applied.
+    r = t.ok("flip", "web=blue", "--wait=none")
+    assert [e["event"] for e in r.events] == ["checked", "committed"]
+    assert [e["event"] for e in t.ok("flip", "web=blue").events] == []
+    with t.admin() as a:
+        a.send("flip", "web=green", "api=blue", "--wait-healthy=3600", "--timeout=3600")
+        assert a.object()["service"] == "web"
+        t.signal()
+        assert not a.reply()["ok"]
+    assert t.wait() == 0
 
 
 def test_a_group_is_a_name_for_its_services(shop):

@@ -67,10 +67,11 @@ put_flip_changed(struct json *j, enum changed changed)
 	}
 }
 
+/* Of what was not written there is none. */
 static void
-put_revision(struct json *j, const struct flip_group *g)
+put_revision(struct json *j, const struct flip_group *g, enum changed changed)
 {
-	json_cstr(j, "revision", g->revision[0] != '\0' ? g->revision : NULL);
+	json_cstr(j, "revision", g->revision[0] != '\0' && changed != CHANGED_NO ? g->revision : NULL);
 }
 
 static void
@@ -112,10 +113,10 @@ put_flip_member(struct json *j, const struct flip_group *g, const struct flip_gr
 }
 
 static void
-put_group(struct json *j, const struct flip_group *g)
+put_group(struct json *j, const struct flip_group *g, enum changed changed)
 {
 	if (!g->check)
-		put_revision(j, g);
+		put_revision(j, g, changed);
 	json_array(j, "services");
 	for (size_t i = 0; i < g->n; i++)
 		put_flip_member(j, g, &g->members[i]);
@@ -130,7 +131,7 @@ put_event_epoch(struct json *j, const struct flip_event *e)
 		json_u64(j, "epoch", e->epoch);
 		return;
 	}
-	put_revision(j, e->group);
+	put_revision(j, e->group, CHANGED_YES);
 	put_epochs(j, e->group);
 }
 
@@ -189,7 +190,7 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 		json_cstr(&j, "message", o->message);
 	}
 	if (o->group != NULL) {
-		put_group(&j, o->group);
+		put_group(&j, o->group, o->changed);
 	} else if (o->gate != NULL) {
 		put_gate(&j, o->gate);
 	} else {
