@@ -287,6 +287,108 @@ def test_a_large_body_waits_for_the_backends_windows(stage, ask, http):
     assert asked[-1] == 200 and r.body == b"u" * BIG
 
 
+@pytest.mark.parametrize("path, how, end", [("/late", "GET", False), ("/late", "GET", True), ("/late", "GET", "trailers"), ("/head", "HEAD", True), ("/304", "GET", True)])
+def test_the_end_of_a_stream_may_come_after_its_answer(stage, http, path, how, end):
+    teal = stage(clock=True)
+    teal.green.answers |= {"/late": lambda r: r.say((":status", "200"), ("content-length", "5")).data(b"green"),
+                           "/head": lambda r: r.say((":status", "200"), ("content-length", "5")),
+                           "/304": lambda r: r.say((":status", "304"), ("content-length", "5"))}
+    h = http(teal)
+    assert h.ask(path, method=how).status in (200, 304)
+    # A reset would have come before this.
+    assert h.ask("/next").body == b"green" and len(teal.green.served) == 1
+    r = teal.green.requests[0]
+    assert r.reset is None
+    if end:
+        r.say(("grpc-status", "13"), ("x-own", "y"), end=True) if end == "trailers" else r.data(end=True)
+        assert h.ask("/next").body == b"green"
+    # Who never ends it is told that nothing waits for that.
+    until(lambda: (teal.clock.move(5), h.ask("/next"))[1].body == b"green" and (end or r.reset == http2.CANCEL), "it is told")
+    if end:
+        for _ in range(4):
+            teal.clock.move(5)
+            assert h.ask("/next").body == b"green"
+        assert r.reset is None
+
+
+def test_a_stream_whose_end_is_awaited_keeps_its_place(stage, http):
+    teal = stage(site=http2_site([(http2.MAX_STREAMS, 1)]))
+    teal.green.answers["/late"] = lambda r: r.say((":status", "200"), ("content-length", "5")).data(b"green")
+    h = http(teal)
+    assert h.ask("/late").body == h.ask("/late").body == b"green"
+    assert [len(s.requests) for s in teal.green.served] == [1, 1]
+    teal.green.requests[0].data(end=True)
+    until(lambda: h.ask("/next").body == b"green" and len(teal.green.served[0].requests) > 1, "its place is free again")
+    assert [r.reset for r in teal.green.requests[:2]] == [None, None]
+    # A connection that ends, ends such calls as well.
+    teal.green.served[1].goodbye(3)
+    teal.green.requests[1].data(end=True)
+    until(lambda: teal.green.served[1].ended, "it has ended")
+
+
+def test_a_backend_that_accepts_and_says_nothing_holds_up_no_later_request(web, backend, http):
+    first = []
+    site = http2_site()
+
+    def serve(conn, b):
+        first.append(conn)
+        if len(first) > 1:
+            return site(conn, b)
+        while conn.recv(1000):
+            pass
+    green = prepare(backend("green", serve, start=False)).start()
+    teal = web(green=[green], mode="http", backend_protocol="h2", clock=True, connect_timeout=10, retries=0, retry_pause=0,
+               top={"workers": 1})
+    early, late = http(teal), http(teal)
+    early.send("GET /early HTTP/1.1\r\nHost: web\r\n\r\n")
+    until(lambda: first, "it has accepted")
+    teal.clock.move(5)
+    late.send("GET /late HTTP/1.1\r\nHost: web\r\n\r\n")
+    teal.wait_metric(2, "teal_backend_connections", color="green")
+    teal.clock.move(6)
+    assert early.response().status == 504
+    assert http(teal).ask("/").body == b"green" and len(first) == 2
+
+
+def test_a_connection_whose_backend_reads_nothing_ends_with_its_last_stream(web, backend, http):
+    def deaf(conn, b):
+        conn.recv(len(http2.PREFACE))
+        conn.sendall(frame(http2.SETTINGS, payload=b"\0\4\x7f\xff\xff\xff") + frame(http2.WINDOW_UPDATE, 0, b"\x40\0\0\0"))
+        served.append(conn)
+        gone.wait()
+    gone, served = threading.Event(), []
+    teal = web(green=[backend("green", deaf)], mode="http", backend_protocol="h2", clock=True, body_min_rate=0, drain={"timeout": 2},
+               top={"workers": 1})
+    c = http(teal).send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000000\r\n\r\n")
+    sent, seen = [0], []
+
+    def upload():
+        try:
+            while True:
+                sent[0] += c.sock.send(b"u" * 65536)
+        except OSError:
+            pass
+
+    def is_stuck():
+        seen.append(sent[0])
+        teal.metrics()
+        return sent[0] > 1 << 19 and seen[-3:].count(sent[0]) == 3
+    thread = threading.Thread(target=upload)
+    thread.start()
+    try:
+        until(is_stuck, "nothing more is taken")
+        teal.ok("flip", "web", "blue", "--wait=applied")
+        # It is heard of, so that nothing is asked of it.
+        served[0].sendall(frame(http2.PING, payload=b"question"))
+        teal.clock.move(3)
+        teal.wait_log("http.request", end="drained")
+        until(lambda: (teal.clock.move(5), teal.metrics().get("teal_http2_backend_connections"))[1] == 0, "it has ended")
+    finally:
+        gone.set()
+        c.close()
+        thread.join(patience())
+
+
 @pytest.mark.parametrize("wanted, offered, spoken", [
     ("h2", ["h2", "http/1.1"], "h2"), ("auto", ["h2", "http/1.1"], "h2"), ("auto", ["http/1.1"], "http/1.1"), ("h2", ["http/1.1"], None)])
 def test_alpn_says_what_a_backend_speaks(web, backend, http, tmp_path, wanted, offered, spoken):

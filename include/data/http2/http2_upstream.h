@@ -64,7 +64,7 @@ struct http2_upstream {
 	uint8_t block_flags, continuations;
 	unsigned tls_turn;	/* the lane's, as it was dialed */
 	struct deadline look;
-	double since;	/* worker->now: it was dialed, or has had no call since */
+	double since;	/* worker->now: it was dialed; once it is open: the last call ended */
 	double heard;	/* something came last */
 	double asked;	/* the PING was sent */
 	double counting;	/* control frames are counted since */
@@ -85,6 +85,8 @@ bool http2_upstream_adopt(struct upstream *u);
 void http2_upstream_leave_color(struct lane *l, enum color color);
 void http2_upstream_leave_unused(struct lane *l);
 void http2_upstream_leave_all(struct lane *l);
+/* The lane ends: those with calls, too. */
+void http2_upstream_end_all(struct lane *l);
 /* Closes one that has no call, because descriptors are out; false: there is none. */
 bool http2_upstream_drop_one(struct lane *l);
 
@@ -115,6 +117,8 @@ void http2_upstream_fault(struct http2_upstream *h, enum http2_reason reason);
 void http2_upstream_end(struct http2_upstream *h, int error, const char *words);
 /* The backend's first SETTINGS have come. */
 void http2_upstream_opened(struct http2_upstream *h);
+/* It is being made for longer than connect_timeout: nothing may come of it any more. */
+bool http2_upstream_is_late(const struct http2_upstream *h);
 /* A call less. */
 void http2_upstream_settle(struct http2_upstream *h);
 /* A call was given up that had no answer: it may be that nothing comes any more. */

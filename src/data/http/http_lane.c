@@ -145,7 +145,7 @@ http_lane_end(struct lane *l)
 {
 	l->stopping = true;
 	end_clients(l, END_STOP);
-	http2_upstream_leave_all(l);
+	http2_upstream_end_all(l);
 	upstream_pools_free(l);
 }
 

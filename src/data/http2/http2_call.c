@@ -76,6 +76,10 @@ events_of(const struct http2_call *c)
 void
 http2_call_wake(struct http2_call *c)
 {
+	if (c->u == NULL && c->remote_done) {
+		http2_call_forget(c);
+		return;
+	}
 	if (events_of(c) == 0 || !list_empty(&c->ready))
 		return;
 	list_append(&c->conn->ready, &c->ready);
@@ -120,6 +124,10 @@ http2_call_fail(struct http2_call *c, int error, bool unseen, const char *words)
 		return;
 	c->error = error;
 	c->reset = true;
+	if (c->u == NULL) {
+		http2_call_forget(c);
+		return;
+	}
 	c->u->unseen = unseen && !c->answered;
 	if (c->u->fault == NULL)
 		c->u->fault = words;
@@ -288,11 +296,12 @@ shared_of(const struct http2_call *c)
 static void
 note_grpc_status(struct http2_call *c, const struct hpack_fields *fields)
 {
-	for (uint32_t i = 0; i < fields->count; i++) {
+	for (uint32_t i = 0; c->u != NULL && i < fields->count; i++) {
 		const struct hpack_field *field = &fields->fields[i];
 		unsigned status;
 
-		if (str_eq(hpack_name(fields, field), "grpc-status") && grpc_status_read(hpack_value(fields, field), &status))
+		if (str_eq(hpack_name(fields, field), "grpc-status") &&
+		    grpc_status_read(hpack_value(fields, field), &status))
 			c->u->grpc_status = (int16_t)status;
 	}
 }
@@ -472,26 +481,51 @@ has_more(const struct io_channel *ch)
 
 /* -- its life --------------------------------------------------------------------------------- */
 
-static void
-close_call(struct io_channel *ch)
+/* All of the answer has come but the end of its stream. */
+static bool
+answer_is_whole(const struct http2_call *c)
 {
-	struct http2_call *c = call_of(ch);
-	struct http2_upstream *h = c->conn;
+	return c->local_done && c->answered && !c->remote_done &&
+	       (c->bodyless || (c->has_length && c->left == 0)) && buf_len(&c->text) == 0 &&
+	       buf_len(&c->data) == 0;
+}
 
-	if (c->id != 0 && is_open(c) && !c->reset && !(c->local_done && c->remote_done)) {
+void
+http2_call_forget(struct http2_call *c)
+{
+	struct http2_upstream *h = c->conn;
+	bool reset = c->id != 0 && is_open(c) && !c->reset && !(c->local_done && c->remote_done);
+
+	/* The reset may end the connection, and that all its calls. */
+	c->reset = true;
+	c->error = ECONNRESET;
+	if (reset) {
 		http2_upstream_put_reset(h, c->id, HTTP2_CANCEL);
 		if (!c->answered && h->heard < c->asked)
 			http2_upstream_doubt(h);
 	}
-	buf_free(&c->lines);
-	buf_free(&c->text);
-	buf_free(&c->data);
-	buf_free(&c->trailers);
-	list_remove(&c->ready);
 	list_remove(&c->link);
 	list_append(&shared_of(c)->calls_ended, &c->link);
 	h->n_calls--;
 	http2_upstream_settle(h);
+}
+
+static void
+close_call(struct io_channel *ch)
+{
+	struct http2_call *c = call_of(ch);
+
+	buf_free(&c->lines);
+	list_remove(&c->ready);
+	c->wants = 0;
+	c->u = NULL;
+	c->finished = call_worker(c)->now;
+	if (is_open(c) && !c->reset && answer_is_whole(c))
+		return;
+	buf_free(&c->text);
+	buf_free(&c->data);
+	buf_free(&c->trailers);
+	http2_call_forget(c);
 }
 
 /* Its end went with its last bytes; and a stream that is closed early is reset in any case. */

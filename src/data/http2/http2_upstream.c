@@ -250,7 +250,8 @@ http2_upstream_leave(struct http2_upstream *h)
 void
 http2_upstream_settle(struct http2_upstream *h)
 {
-	h->since = h->lane->worker->now;
+	if (h->state == HTTP2_UP_OPEN)
+		h->since = h->lane->worker->now;
 	if (h->n_calls > 0)
 		return;
 	if (h->state == HTTP2_UP_ENDED)
@@ -287,6 +288,28 @@ http2_upstream_doubt(struct http2_upstream *h)
 	ask_whether_there(h);
 }
 
+bool
+http2_upstream_is_late(const struct http2_upstream *h)
+{
+	double most = h->lane->config->connect_timeout;
+
+	return h->state != HTTP2_UP_OPEN && most > 0 && h->lane->worker->now - h->since > most;
+}
+
+/* Answers that were whole long ago, but that the backend does not end. */
+static void
+forget_finished(struct http2_upstream *h, double now)
+{
+	LIST_EACH(it, &h->calls) {
+		struct http2_call *c = list_entry(it, struct http2_call, link);
+
+		if (c->u == NULL && now - c->finished >= PATIENCE)
+			http2_call_forget(c);
+		if (h->state == HTTP2_UP_ENDED)
+			return;
+	}
+}
+
 void
 http2_upstream_look(struct deadline *d)
 {
@@ -296,11 +319,15 @@ http2_upstream_look(struct deadline *d)
 
 	CHECK(h->magic == HTTP2_UPSTREAM_MAGIC);
 	deadline_arm(l->http->look_clock, d, now);
+	forget_finished(h, now);
 	if (h->state != HTTP2_UP_OPEN) {
-		if (l->config->connect_timeout > 0 && now - h->since > l->config->connect_timeout)
+		if (http2_upstream_is_late(h))
 			http2_upstream_end(h, ETIMEDOUT, NULL);
 	} else if (h->pinged && now - h->asked >= PATIENCE) {
 		http2_upstream_end(h, ECONNRESET, "no answer to PING");
+	} else if (h->leaving && h->n_calls == 0) {
+		if (now - h->since >= PATIENCE)
+			http2_upstream_end(h, ECONNRESET, "it does not take the end of what was sent");
 	} else if (h->n_calls > 0) {
 		if (now - h->heard >= SILENCE)
 			ask_whether_there(h);

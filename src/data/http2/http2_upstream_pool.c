@@ -36,7 +36,7 @@ calls_of(const struct http2_upstream *h)
 static bool
 takes_calls(const struct http2_upstream *h)
 {
-	return h->state != HTTP2_UP_ENDED && !h->leaving && !h->doubtful &&
+	return h->state != HTTP2_UP_ENDED && !h->leaving && !h->doubtful && !http2_upstream_is_late(h) &&
 	       h->tls_turn == h->lane->tls_turn && h->n_calls < calls_of(h);
 }
 
@@ -345,6 +345,18 @@ void
 http2_upstream_leave_all(struct lane *l)
 {
 	leave_those(l, COLORS, false);
+}
+
+void
+http2_upstream_end_all(struct lane *l)
+{
+	for (unsigned i = 0; i < HTTP_POOLS; i++)
+		LIST_EACH(it, &l->http->shared[i]) {
+			struct http2_upstream *h = list_entry(it, struct http2_upstream, link);
+
+			http2_upstream_leave(h);
+			http2_upstream_end(h, ECONNRESET, NULL);
+		}
 }
 
 bool
