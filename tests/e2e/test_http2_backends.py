@@ -169,6 +169,18 @@ def test_what_a_backend_has_not_looked_at_is_asked_elsewhere(stage, ask, http):
     assert http(teal).ask("/no", method="POST", body=b"x").status == 502
 
 
+def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):
+    teal = stage()
+    c = ask(teal)
+    s = c.answer(c.ask(raw=[(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                            (":authority", "web"), ("sec-websocket-version", "13")], end=False))
+    assert s.status == 501 and b"spoken to by HTTP/2" in s.body and not teal.green.requests
+    assert teal.wait_log("http.request", status=501)["end"] == "bad_request"
+    # Of HTTP/1 it is a request like any other, as RFC 9110 has it for who does not switch.
+    m = http(teal).ask("/ws", headers=[("Connection", "Upgrade"), ("Upgrade", "websocket")])
+    assert m.status == 200 and m.body == b"green" and teal.green.requests[0].get("upgrade") is None
+
+
 def test_goaway_lets_what_is_under_way_finish(stage, ask):
     teal = stage()
     teal.green.answers["/slow"] = lambda r: None

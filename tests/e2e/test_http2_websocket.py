@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from helpers import http2
-from helpers.http1 import Reader, requests_of
+from helpers.http1 import Http, Reader, requests_of
 from helpers.http2 import Http2
 from helpers.reload import change
 from helpers.scale import patience, until
@@ -26,7 +26,8 @@ def ws_site(conn, backend):
     """Switches and gives back what comes, and at its end b"bye"; other things by the path."""
     reader = Reader(conn)
     while (m := reader.head()) is not None:
-        reader.body_of(m)
+        if m.target != "/early":
+            reader.body_of(m)
         with backend.lock:
             vars(backend).setdefault("requests", []).append(m)
         if m.target == "/slow":
@@ -182,6 +183,22 @@ def test_what_is_no_websocket_is_refused(stage, client):
     # An end that comes with the head is one of the stream.
     s = c.answer(c.ask(raw=connect()))
     assert s.status == 200 and s.body == b"bye" and not c.goaways
+
+
+def test_what_clients_ask_for_is_no_fault_of_a_backend(stage, client, closing):
+    teal = stage(passive={"answers": 3, "eject": 60.0, "max_ejected": "100%"})
+    c = client(teal)
+    for _ in range(4):
+        assert c.answer(c.ask(raw=connect("/flat"))).status == 502
+        h = closing.add(Http(teal.address()))
+        h.send("GET /early HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 9\r\n\r\nhalf")
+        assert h.response().status == 502
+    teal.wait_log("http.request", count=8, end="bad_request", status=502)
+    assert teal.metrics().get("teal_backend_bad_answers_total") == 0 and not teal.log_lines("backend.ejected")
+    # What it does wrong itself is.
+    assert c.answer(c.ask(raw=connect("/wrong"))).status == 502
+    teal.wait_metric(1, "teal_backend_bad_answers_total")
 
 
 def test_resets_go_through(stage, client):

@@ -45,6 +45,16 @@ bad(struct exchange *x, const char *why)
 	return false;
 }
 
+/* What its client asked for in that way cannot be answered by what the backend says: no fault of its, and nothing that clients
+ * could have it ejected for. */
+static bool
+unfit(struct exchange *x, const char *why)
+{
+	judge_backend(x, false);
+	exchange_fail(x, END_BAD_REQUEST, why);
+	return false;
+}
+
 /* io_read() returned n: the backend said goodbye, or memory was out for its words, which
  * is no fault of its. */
 static bool
@@ -198,6 +208,8 @@ switch_protocols(struct exchange *x, const struct http1_head *h, const char *res
 	if (h->minor == 0 || !http1_head_has(h, HTTP1_UPGRADE))
 		return bad(x, "101 that does not say to what");
 	/* Nor can what the request still has to say be told from what follows it. */
+	if (!pump_has_all(&x->up))
+		return unfit(x, "101 before the client had sent its request");
 	if (x->sent < x->n_text || !pump_is_done(&x->up))
 		return bad(x, "101 before it had read the request");
 	if (!http1_head_switches_to(h, exchange_text(x, x->protocols)))
@@ -276,7 +288,7 @@ answer_client(struct exchange *x, const struct http1_head *h, char *rest, size_t
 
 	/* To who asked for a WebSocket by CONNECT it would mean that there is one. */
 	if (x->upgrade && s->ops->framed && h->status < 300)
-		return bad(x, "no WebSocket, but an answer as if there were one");
+		return unfit(x, "no WebSocket, but an answer as if there were one");
 	if (http1_body_of_response(&x->down.body, h, x->head_request) == HTTP1_BAD)
 		return bad(x, http1_reason_words((enum http1_reason)x->down.body.reason));
 	/* An answer that comes before its request has gone leaves it in doubt what the
