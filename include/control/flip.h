@@ -23,6 +23,7 @@ struct flip_request {
 	bool has_at_epoch;	/* only while the epoch is that, whatever color is active */
 	uint64_t at_epoch;
 	enum flip_wait wait;
+	bool only_waits;	/* until the last flip to it is applied or drained: never writes */
 	char token[CLAIM_HASH];	/* hashed, of the claim that it ends; "": none */
 	bool keep_claim;	/* that claim goes on at the new epoch, for a rollback by its token */
 	bool no_cut;	/* connections that were cut at the drain's deadline are E_TIMEOUT */

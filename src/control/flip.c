@@ -154,9 +154,8 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 	str_copy(a->result, sizeof(a->result), str_from(err_word(result)));
 }
 
-/* Nothing was changed, or it is unknown: tells all watchers, and the flip is gone. */
-void
-flip_refuse(struct flip *f, enum err e, const char *message)
+static void
+note_refusal(struct flip *f, enum err e, const char *message)
 {
 	struct service_ctl *ctl = f->ctl;
 	struct control *c = flip_control(f);
@@ -169,6 +168,14 @@ flip_refuse(struct flip *f, enum err e, const char *message)
 	BUS_EMIT(&c->bus, LOG_WARN_LEVEL, "flip.refused", ctl->service, LS("to", color_word(f->to)),
 		 LS("error", err_word(e)), LS("message", message), LS("by", f->request.by.user),
 		 LS("reason", f->request.reason));
+}
+
+/* Nothing was changed, or it is unknown: tells all watchers, and the flip is gone. */
+void
+flip_refuse(struct flip *f, enum err e, const char *message)
+{
+	if (!f->request.only_waits)
+		note_refusal(f, e, message);
 	flip_answer_error(f, e, message, e == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO);
 	flip_free(f);
 }

@@ -251,7 +251,7 @@ flip_on_superseded(struct service_ctl *ctl)
 static bool
 is_checked_again(struct flip *f)
 {
-	if (f->request.token[0] == '\0' || f->watcher == NULL || f->rechecked == RECHECKS ||
+	if (f->request.token[0] == '\0' || f->member != NULL || f->watcher == NULL || f->rechecked == RECHECKS ||
 	    f->ctl->service->record.epoch != f->checked_epoch)
 		return false;
 	f->rechecked++;

@@ -327,6 +327,27 @@ flip_already_active(struct flip *f)
 	flip_free(f);
 }
 
+/* As a flip to it would wait, which might write to settle what is disputed. */
+static void
+wait_for_active(struct flip *f)
+{
+	const struct service *s = f->ctl->service;
+	char text[256];
+
+	if (f->fresh == FRESH_FAILED) {
+		flip_refuse_without_store(f, &f->not_fresh);
+		return;
+	}
+	if (f->to == s->record.color && !is_disputed(f)) {
+		flip_already_active(f);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: %s, active here at epoch %llu, is not what the store says, so there is nothing to wait "
+		 "for; see: tealctl status %s", s->config->name, color_word(s->record.color),
+		 (unsigned long long)s->record.epoch, s->config->name);
+	flip_refuse(f, E_CONFLICT, text);
+}
+
 /* Some of the fleet have not taken the color, which perhaps they refuse: a record
  * that says it was forced is obeyed. */
 static bool
@@ -366,6 +387,10 @@ flip_run_checks(struct flip *f)
 		memcpy(f->request.token, s->record.claim.token, sizeof(f->request.token));
 	if (refuse_unexpected(f) || refuse_stale_token(f))
 		return;
+	if (f->request.only_waits) {
+		wait_for_active(f);
+		return;
+	}
 	/* What was to be undone is not the last change any more, or there was more than a claim meanwhile. */
 	if ((f->request.kind == CHANGE_ROLLBACK || f->rechecked > 0) && f->checked_epoch > 0 &&
 	    s->record.epoch != f->checked_epoch) {

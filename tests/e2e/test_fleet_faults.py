@@ -382,6 +382,10 @@ def test_what_is_refused_can_be_flipped_over(fleet, backend):
     write(f, "blue", 7)
     for t in f:
         until(lambda t=t: "refused" in (f.store(t)["problem"] or ""), "reported")
+    # Who only waits settles nothing.
+    r = f[0].ctl("wait", "web", "--for=applied")
+    assert (r["ok"], r["error"]) == (False, "conflict") and "not what the store says" in r["message"], r
+    assert f.redis.hash(f.key())["epoch"] == "7"
     # Green is what is served; saying so settles it.
     r = f[0].ok("flip", "web", "green", "--reason=stay")
     assert (r["changed"], r["active"], r["epoch"]) == (True, "green", 8)

@@ -96,13 +96,13 @@ verb_wait(struct command *cmd)
 {
 	struct flip_request f = { .to = cmd->ctl->service->record.color,
 				  .by = cmd->by,
+				  .only_waits = true,
 				  .wait = cmd->request.wait == ADMIN_WAIT_DRAINED ? FLIP_WAIT_DRAINED : FLIP_WAIT_APPLIED };
 
 	if (cmd->request.wait_baked) {
 		wait_for_bake(cmd);
 		return;
 	}
-	/* A flip to what is active changes nothing, and waits for the same. */
 	f.has_at_epoch = true;
 	f.at_epoch = cmd->ctl->service->record.epoch;
 	verb_flip_watch(cmd);
