@@ -119,7 +119,7 @@ void worker_destroy(struct worker *w);
 struct listener *worker_add_listener(struct worker *w, struct binding *b, struct admit *admit, int fd);
 
 /* *at becomes the list whose members expire after so many seconds, by this function, which
- * re-arms or disarms them; what is armed by the one before stays there.  expired
+ * may arm them again; what is armed by the one before stays there.  expired
  * NULL: *at becomes NULL. */
 void worker_set_clock(struct worker *w, struct deadline_list **at, double after, deadline_fn *expired);
 /* As worker_next_lane(). */

@@ -76,10 +76,10 @@ deadline_disarm(struct deadline *d)
 	list_remove(&d->link);
 }
 
-/* The next one whose time is over, or NULL.  The caller re-arms or disarms it
- * before asking again. */
+/* The next one whose time is over, or NULL.  It is disarmed: whatever its owner does with it, none comes twice, which would be
+ * a loop without an end. */
 static inline struct deadline *
-deadline_expired(const struct deadline_list *l, double now)
+deadline_expired(struct deadline_list *l, double now)
 {
 	struct link *first = l->after > 0 ? list_first(&l->nodes) : NULL;
 	struct deadline *d;
@@ -87,7 +87,10 @@ deadline_expired(const struct deadline_list *l, double now)
 	if (first == NULL)
 		return NULL;
 	d = list_entry(first, struct deadline, link);
-	return now - d->touched >= l->after ? d : NULL;
+	if (now - d->touched < l->after)
+		return NULL;
+	deadline_disarm(d);
+	return d;
 }
 
 #endif

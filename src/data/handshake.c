@@ -447,7 +447,6 @@ handshake_on_again(struct deadline *d)
 	struct handshake *hs = container_of(d, struct handshake, again);
 
 	CHECK(hs->magic == HANDSHAKE_MAGIC && hs->stage == HANDSHAKE_HELLO);
-	deadline_disarm(d);
 	read_hello(hs);
 }
 

@@ -34,7 +34,7 @@ _Static_assert(RELAY_READ_MAX <= WORKER_BUFFER, "what relays read fits");
 #define PARTIAL_MAX 16
 
 /* The list whose members expire after so many seconds, by this function, which
- * re-arms or disarms them; made on first use. */
+ * may arm them again; made on first use. */
 static struct worker_clock *
 clock_for(struct worker *w, double after, deadline_fn *expired)
 {

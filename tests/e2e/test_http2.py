@@ -15,10 +15,11 @@ from helpers.scale import patience, scaled, until
 from helpers.upgrade import gone, upgrade
 
 BIG = 300_000
+HUGE = 12_000_000  # more than the kernel takes for a client that does not read
 
 
 def held_site(conn, backend):
-    """Answers as the path says: /big, /chunked, /close, /204, /early, /half and /slow wait for backend.go."""
+    """Answers as the path says: /big, /huge, /chunked, /close, /204, /early, /half and /slow wait for backend.go."""
     reader = Reader(conn)
     while (m := reader.head()) is not None:
         backend.note(conn, b"x")
@@ -38,6 +39,8 @@ def held_site(conn, backend):
             return
         if path == "/big":
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG + b"b" * BIG)
+        elif path == "/huge":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % HUGE + b"h" * HUGE)
         elif path == "/chunked":
             conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n")
             for piece in (b"one", b"two"):
@@ -68,6 +71,11 @@ def stage(web, backend):
 @pytest.fixture
 def ask(closing):
     return lambda teal, **how: closing.add(Http2(teal.address(), **how))
+
+
+def ignore_pings(c):
+    take = c._take
+    c._take = lambda kind, flags, n, payload: None if kind == http2.PING else take(kind, flags, n, payload)
 
 
 def refused(teal, reason):
@@ -553,12 +561,44 @@ def test_what_was_on_its_way_when_streams_were_reset_is_no_fault(stage, ask):
     assert refused(teal, "streams_many") == 150 and refused(teal, "stream_ended") == 0
 
 
+def test_streams_go_on_however_long_after_the_goodbye(stage, ask):
+    """Whether the client answers the PING behind it, or does not: the time that it had for that ends while they are under way."""
+    teal = stage(max_requests=1, top={"workers": 1})
+    slow, after = ask(teal), ask(teal)
+    ignore_pings(after)
+    n = slow.ask("/slow")
+    assert slow.until(lambda: len(slow.goaways) == 2)
+    # Its time began later than the other's.
+    k = after.ask("/slow")
+    assert after.until(lambda: len(after.goaways) == 2)
+    assert ask(teal).get().status == 200
+    teal.green.go.set()
+    for c, stream in ((slow, n), (after, k)):
+        assert c.answer(stream).body == b"green" and c.rest_of() == http2.NO_ERROR
+        assert [g[0] for g in c.goaways] == [(1 << 31) - 1, 1]
+    assert teal.stop() == 0
+
+
+def test_what_a_client_takes_slowly_comes_whole_after_the_goodbye(stage, ask):
+    """The time for an answer to its PING ends while the last answer is in the queue."""
+    teal = stage(max_requests=1, http2={"max_memory": "64MiB"}, top={"workers": 1})
+    slow, after = ask(teal, opens=False, settings=[(http2.INITIAL_WINDOW, 1 << 30)]), ask(teal)
+    slow.window(1 << 30)
+    n = slow.ask("/huge")
+    until(lambda: teal.ok("status")["proxy"]["http2"] == {"connections": 2, "streams": 0}, "all of it is in the queue")
+    ignore_pings(after)
+    k = after.ask("/slow")
+    assert after.until(lambda: len(after.goaways) == 2)
+    teal.green.go.set()
+    assert after.answer(k).status == 200
+    assert len(slow.answer(n).body) == HUGE and slow.rest_of() == http2.NO_ERROR
+
+
 def test_a_goodbye_is_not_put_off_by_requests(stage, ask):
     """A client that answers no PING is told the last stream after a while, also when it asks for more meanwhile."""
     teal = stage(max_requests=1)
     c = ask(teal)
-    take = c._take
-    c._take = lambda kind, flags, n, payload: None if kind == http2.PING else take(kind, flags, n, payload)
+    ignore_pings(c)
     assert c.get().status == 200 and c.until(lambda: c.goaways)
 
     def one_more():

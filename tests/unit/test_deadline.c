@@ -22,9 +22,12 @@ test_expires_oldest_first(void **state)
 	deadline_arm(&l, &b, 103.0);
 	assert_null(deadline_expired(&l, 109.9));
 	assert_ptr_equal(deadline_expired(&l, 110.0), &a);
-	deadline_disarm(&a);
 	assert_null(deadline_expired(&l, 112.9));
 	assert_ptr_equal(deadline_expired(&l, 113.0), &b);
+	/* None comes twice, unless it is armed again. */
+	assert_null(deadline_expired(&l, 200.0));
+	deadline_arm(&l, &b, 200.0);
+	assert_ptr_equal(deadline_expired(&l, 210.0), &b);
 }
 
 static void
@@ -45,7 +48,6 @@ test_touch_postpones_but_only_past_the_grain(void **state)
 	assert_true(a.touched == 5.0);
 	/* The touched one went behind the other. */
 	assert_ptr_equal(deadline_expired(&l, 10.0), &b);
-	deadline_disarm(&b);
 	assert_null(deadline_expired(&l, 14.9));
 	assert_ptr_equal(deadline_expired(&l, 15.0), &a);
 }
@@ -107,7 +109,6 @@ test_many_that_go_on_are_sorted_among_the_others(void **state)
 		assert_non_null(first);
 		assert_true(first->touched >= last);
 		last = first->touched;
-		deadline_disarm(first);
 	}
 	assert_null(deadline_expired(&l, 1e6));
 }

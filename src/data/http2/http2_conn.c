@@ -33,6 +33,8 @@ http2_reserve(struct http2_conn *h, size_t n)
 	if (h->closing || h->c->state != HTTP_CONN_VERSED)
 		return NULL;
 	h->out.max = http2_config_of(h)->max_memory / 4 + QUEUE_EXTRA;
+	if (buf_len(&h->out) == 0)
+		h->progress = http2_worker(h)->now;
 	p = buf_reserve(&h->out, n);
 	http2_make_due(h);
 	if (p == NULL) {
@@ -141,10 +143,12 @@ static void
 want_http2(struct http2_conn *h)
 {
 	bool more = buf_len(&h->out) > 0;
+	/* The rounds were over before all was done: the socket takes something, and says so in the next turn. */
+	bool again = h->closing || !list_empty(&h->ready) || h->recv_owed >= HTTP2_OWED_LEAST;
 
 	/* A client that does not read is not read either. */
 	io_want(http2_worker(h)->loop, &h->c->io,
-		(h->broken || is_full(h) ? 0 : EV_READ) | (more ? EV_WRITE : 0));
+		(h->broken || is_full(h) ? 0 : EV_READ) | (more || again ? EV_WRITE : 0));
 	if (more)
 		http2_stall_watch(h);
 	else if (h->n_streams == 0)
@@ -199,6 +203,10 @@ flush_conn(struct http2_conn *h)
 	}
 	if (c->state != HTTP_CONN_VERSED)
 		return;
+	if (h->doomed) {
+		http_conn_end(c, END_CLIENT_RESET);
+		return;
+	}
 	list_remove(&h->due);
 	want_http2(h);
 }
@@ -256,6 +264,15 @@ end_streams(struct http2_conn *h, enum ending ending, bool told)
 	}
 }
 
+/* It ends once the queue is empty, which http2_expired() waits for while the client takes something of it. */
+static void
+close_when_sent(struct http2_conn *h)
+{
+	h->closing = true;
+	deadline_arm(h->c->lane->http->linger_clock, &h->c->deadline, http2_worker(h)->now);
+	http2_make_due(h);
+}
+
 void
 http2_conn_fault(struct http2_conn *h, enum http2_reason reason)
 {
@@ -265,18 +282,18 @@ http2_conn_fault(struct http2_conn *h, enum http2_reason reason)
 	put_goaway(h, h->last_id, http2_reason_code(reason), str_from(http2_reason_words(reason)));
 	h->broken = true;
 	end_streams(h, END_BAD_REQUEST, true);
-	h->closing = true;
-	http2_make_due(h);
+	close_when_sent(h);
 }
 
-/* The client may bring no more, and knows it, or had time to. */
+/* The client may bring no more, and knows it, or had time to; what is under way has as long as it needs. */
 void
 http2_conn_say_last(struct http2_conn *h)
 {
 	h->left = true;
 	put_goaway(h, h->last_id, HTTP2_NO_ERROR, STR(""));
+	deadline_disarm(&h->c->deadline);
 	if (h->n_streams == 0)
-		h->closing = true;
+		close_when_sent(h);
 	http2_make_due(h);
 }
 
@@ -307,7 +324,7 @@ http2_conn_settle(struct http2_conn *h)
 		return;
 	http2_make_due(h);
 	if (h->left)
-		h->closing = true;
+		close_when_sent(h);
 	else if (!h->leaving && http_stream_must_leave(&c->stream, w))
 		leave_http2(c);
 	else if (!h->leaving)
@@ -318,14 +335,18 @@ static void
 http2_expired(struct http_conn *c)
 {
 	struct http2_conn *h = http2_of(c);
+	double stall = http2_config_of(h)->stall_timeout,
+	       most = stall > HTTP_LINGER_MAX ? stall : HTTP_LINGER_MAX;
 
 	if (h->n_streams > 0 && !h->leaving)
 		return;
 	/* Who has said nothing is not told anything. */
 	if (!h->settled)
 		http_conn_end(c, END_HEADER_TIMEOUT);
-	else if (h->closing)
+	else if (h->closing && http2_worker(h)->now - h->progress >= most)
 		http_conn_end(c, END_IDLE);
+	else if (h->closing)
+		close_when_sent(h);
 	else if (!h->leaving)
 		leave_http2(c);
 	else if (!h->left)
@@ -339,10 +360,8 @@ http2_stall_watch(struct http2_conn *h)
 {
 	struct worker *w = http2_worker(h);
 
-	if (!list_empty(&h->stall.link))
-		return;
-	h->progress = w->now;
-	deadline_arm(h->c->lane->http->stall_clock, &h->stall, w->now);
+	if (list_empty(&h->stall.link))
+		deadline_arm(h->c->lane->http->stall_clock, &h->stall, w->now);
 }
 
 void
@@ -354,7 +373,6 @@ http2_stalled(struct deadline *d)
 	bool left = false;
 
 	CHECK(h->magic == HTTP2_CONN_MAGIC);
-	deadline_disarm(d);
 	if (after <= 0 || h->c->state != HTTP_CONN_VERSED)
 		return;
 	/* Its socket has taken nothing. */
@@ -405,7 +423,8 @@ read_frames(struct http2_conn *h)
 	buf_free(&c->in);
 	n += (ssize_t)before;
 	used = http2_take_frames(h, buffers->buffer, (size_t)n);
-	if (c->state == HTTP_CONN_VERSED && used < (size_t)n && !buf_append(&c->in, buffers->buffer + used, (size_t)n - used))
+	if (c->state == HTTP_CONN_VERSED && used < (size_t)n &&
+	    !buf_append(&c->in, buffers->buffer + used, (size_t)n - used))
 		http_conn_end(c, END_MEMORY);
 }
 
