@@ -181,6 +181,38 @@ def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):
     assert m.status == 200 and m.body == b"green" and teal.green.requests[0].get("upgrade") is None
 
 
+def test_the_code_by_which_a_backend_ends_a_call_reaches_its_client(stage, ask):
+    teal = stage(retries=0)
+    green, c = teal.green, ask(teal)
+    grpc = {"method": "POST", "headers": [("content-type", "application/grpc"), ("te", "trailers")]}
+    hop, ours = (http2.NO_ERROR, http2.PROTOCOL_ERROR, http2.ENHANCE_YOUR_CALM), http2.INTERNAL_ERROR
+    for said, told in [(http2.CANCEL, http2.CANCEL), (ours, ours), (http2.REFUSED_STREAM, http2.REFUSED_STREAM), *((code, ours) for code in hop)]:
+        green.answers["/half"] = lambda r: r.say((":status", "200")).data(b"half").refuse(said)
+        green.answers["/hint"] = lambda r: r.say((":status", "103")).refuse(said)
+        green.answers["/none"] = lambda r: r.refuse(said)
+        # A refusal that follows an answer would have its client ask again for what was done.
+        after = ours if said == http2.REFUSED_STREAM else told
+        s = c.get("/half")
+        assert (s.status, s.body, s.reset) == (200, b"half", after)
+        assert c.get("/half", **grpc).reset == after and c.get("/hint", **grpc).reset == after
+        # Of gRPC the code is the answer; who asks for a page gets one.
+        s = c.get("/none", **grpc)
+        assert s.reset == told and not s.heads
+        s = c.get("/none")
+        assert s.status == 502 and s.reset is None
+    assert len([r for r in green.requests if r.path == "/none"]) == 2 * 6
+    line = teal.wait_log("http.request", path="/none")
+    assert (line["status"], line["end"]) == (502, "backend_reset")
+    # What is left of a request it does not want, once it has answered.
+    green.early["/early"] = lambda r: r.answer(b"enough").refuse(http2.NO_ERROR)
+    n = c.ask("/early", end=False, method="POST")
+    c.until(lambda: c.streams[n].ended)
+    assert c.streams[n].body == b"enough" and c.get("/other").body == b"green" and len(green.served) == 1
+    # The second connection that goes is no kept one that had grown old.
+    green.answers["/gone"] = lambda r: r.serving.goodbye(max(r.n - 2, 0))
+    assert c.get("/gone").status == 502 and len([r for r in green.requests if r.path == "/gone"]) == 2
+
+
 def test_goaway_lets_what_is_under_way_finish(stage, ask):
     teal = stage()
     teal.green.answers["/slow"] = lambda r: None

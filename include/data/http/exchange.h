@@ -57,6 +57,7 @@ struct exchange {
 	uint64_t bytes_in, bytes_out;	/* what passed besides the bodies: heads */
 	uint64_t marked_up, marked_down;	/* bytes at the last look at the pace */
 	unsigned status;	/* sent to the client; 0: none yet */
+	uint8_t backend_reset;	/* upstream.reset of the last one */
 	int16_t grpc_status;	/* that the backend has said; < 0: none */
 	bool grpc;	/* a call of gRPC: its messages come when there are any */
 	double asked;	/* seconds from dial.born until the backend was, last */

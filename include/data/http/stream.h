@@ -99,6 +99,7 @@ struct http_stream {
 	float queued, tls_seconds;
 	uint32_t requests;	/* of the client, begun so far */
 	uint8_t entrance;
+	uint8_t backend_reset;	/* END_BACKEND_RESET: the code of HTTP/2 by which it did that; 0: it has said none */
 	bool tls;	/* it came by TLS */
 	bool keep;	/* may bring another request */
 	bool close_requested;	/* it asked for nothing to follow, and sent all of its request */

@@ -29,6 +29,7 @@ struct upstream {
 	bool reused;	/* it has served before: the backend may close it any moment */
 	bool bound;	/* a login belongs to it: it is its owner's alone */
 	bool unseen;	/* by HTTP/2, and lost: the backend has not looked at what was asked */
+	uint8_t reset;	/* by HTTP/2: the code by which the backend has ended it, of those that its client may be told; 0: it has not */
 	int16_t grpc_status;	/* by HTTP/2: of the answer; < 0: it has not said one */
 	const char *fault;	/* by HTTP/2: what was wrong with what the backend said; NULL: nothing */
 	struct io io;

@@ -30,7 +30,8 @@ struct http2_call {
 	bool stopped;	/* it takes no more of the request */
 	bool reset;	/* the backend has reset it, or knows that we did */
 	bool head_request;
-	bool answered;	/* the answer's own head has come */
+	bool seen;	/* a head has come, be it an interim one */
+	bool answered;	/* the answer's own */
 	bool bodyless, chunked, has_length;	/* of the answer */
 	bool ended;	/* what ends a chunked answer is in `text`, or was */
 	uint64_t left;	/* with has_length: what is to come */

@@ -82,6 +82,7 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 			tally_add(&dial_tally(&x->dial)->http->odd_answers[i], 1);
 	deadline_disarm(&x->pace);
 	exchange_drop_upstream(x);
+	x->stream->backend_reset = x->backend_reset;
 	pump_end(&x->up, &w->buffers);
 	pump_end(&x->down, &w->buffers);
 	exchange_forget_part(x);
@@ -144,6 +145,12 @@ fail_with(struct exchange *x, unsigned status, enum ending ending, const char *r
 		s->keep = false;
 	a.close = !s->keep;
 	if (x->answering || pump_is_blocked(&x->down)) {
+		exchange_cut(x, ending, reason);
+		return;
+	}
+	/* Its library knows by the code what became of the call, and whether it may ask again; a page would hide that. */
+	if (x->grpc && ending == END_BACKEND_RESET && (x->upstream != NULL ? x->upstream->reset : x->backend_reset) != 0) {
+		x->status = status;
 		exchange_cut(x, ending, reason);
 		return;
 	}

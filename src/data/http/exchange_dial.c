@@ -121,6 +121,7 @@ exchange_drop_upstream(struct exchange *x)
 {
 	if (x->upstream != NULL) {
 		x->grpc_status = x->upstream->grpc_status;
+		x->backend_reset = x->upstream->reset;
 		upstream_close(x->upstream);
 	}
 	x->upstream = NULL;
@@ -207,7 +208,8 @@ exchange_dial(struct exchange *x)
 void
 exchange_lost(struct exchange *x, enum ending ending, const char *reason)
 {
-	bool stale = x->upstream != NULL && x->upstream->reused && ending == END_BACKEND_RESET;
+	/* Once: a connection of HTTP/2 is shared however fresh it is.  And what resets one call on it is no end of the connection. */
+	bool stale = x->upstream != NULL && x->upstream->reused && x->upstream->reset == 0 && !x->fresh && ending == END_BACKEND_RESET;
 	bool harmless = (!x->streamed || x->up.again != NULL) && (x->sent == 0 || x->idempotent || (x->upstream != NULL && x->upstream->unseen));
 
 	/* It took the client's end for that of its wish to know. */

@@ -128,7 +128,7 @@ http2_call_fail(struct http2_call *c, int error, bool unseen, const char *words)
 		http2_call_forget(c);
 		return;
 	}
-	c->u->unseen = unseen && !c->answered;
+	c->u->unseen = unseen && !c->seen;
 	if (c->u->fault == NULL)
 		c->u->fault = words;
 	http2_call_wake(c);
@@ -338,6 +338,7 @@ http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bo
 		return HTTP2_FIELDS_LARGE;
 	if (!buf_append(&c->text, b->text, a.n))
 		return HTTP2_MEMORY;
+	c->seen = true;
 	if (a.status < 200)
 		return HTTP2_FINE;
 	c->answered = true;

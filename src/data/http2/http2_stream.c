@@ -254,9 +254,11 @@ answered_http2(struct http_stream *s, bool taken, bool close)
 }
 
 static enum http2_code
-code_of(enum ending e, bool hard)
+code_of(const struct http_stream *s, enum ending e, bool hard)
 {
 	switch (e) {
+	case END_BACKEND_RESET:
+		return s->backend_reset != 0 ? (enum http2_code)s->backend_reset : HTTP2_INTERNAL_ERROR;
 	case END_DRAINED:
 	case END_STOP:
 	case END_PREVIEW:
@@ -275,7 +277,7 @@ code_of(enum ending e, bool hard)
 static void
 reset_http2(struct http_stream *s, enum ending ending, bool hard)
 {
-	http2_stream_reset(http2_stream_of(s), code_of(ending, hard));
+	http2_stream_reset(http2_stream_of(s), code_of(s, ending, hard));
 }
 
 static const struct io *

@@ -140,6 +140,16 @@ take_answer_data(struct http2_upstream *h, const struct http2_frame *f, struct s
 		http2_call_wake(c);
 }
 
+/* What a code that ends a call says to its client.  The others are about this connection, and NO_ERROR is none before an answer is
+ * whole; REFUSED_STREAM lets a client ask again, which is wrong once something was said. */
+static enum http2_code
+reset_for_client(const struct http2_call *c, uint32_t code)
+{
+	if (code == HTTP2_CANCEL || (code == HTTP2_REFUSED_STREAM && !c->seen))
+		return (enum http2_code)code;
+	return HTTP2_INTERNAL_ERROR;
+}
+
 static void
 take_answer_reset(struct http2_upstream *h, const struct http2_frame *f, struct str payload)
 {
@@ -159,6 +169,8 @@ take_answer_reset(struct http2_upstream *h, const struct http2_frame *f, struct 
 		http2_call_wake(c);
 		return;
 	}
+	if (c->error == 0 && c->u != NULL)
+		c->u->reset = (uint8_t)reset_for_client(c, code);
 	http2_call_fail(c, ECONNRESET, code == HTTP2_REFUSED_STREAM, NULL);
 }
 
