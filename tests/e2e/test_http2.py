@@ -594,6 +594,28 @@ def test_what_a_client_takes_slowly_comes_whole_after_the_goodbye(stage, ask):
     assert len(slow.answer(n).body) == HUGE and slow.rest_of() == http2.NO_ERROR
 
 
+@pytest.mark.parametrize("first", ["request", "answer to PING"])
+def test_a_goodbye_whose_frames_come_in_pieces(stage, ask, first):
+    """One request more is served if it came before the answer to the goodbye's PING, and refused behind it."""
+    teal = stage(max_requests=1)
+    pong, at, total = frame(http2.PING, payload=b"teal-bye", flags=http2.ACK), 0, 1
+    while at < total:
+        c = ask(teal)
+        ignore_pings(c)
+        assert c.get().status == 200 and c.until(lambda c=c: c.goaways)
+        n, c.next = c.next, c.next + 2
+        c.streams[n], block = http2.Stream(), c.block()
+        request = frame(http2.HEADERS, n, block[:2], http2.END_STREAM) + frame(http2.CONTINUATION, n, block[2:], http2.END_HEADERS)
+        both = request + pong if first == "request" else pong + request
+        c.send(both[:at]).send(both[at:])
+        at, total = at + 1, len(both)
+        assert c.rest_of() == http2.NO_ERROR
+        last = n if first == "request" else n - 2
+        assert [g[0] for g in c.goaways] == [(1 << 31) - 1, last]
+        assert c.streams[n].status == (200 if first == "request" else None)
+        c.close()
+
+
 def test_a_goodbye_is_not_put_off_by_requests(stage, ask):
     """A client that answers no PING is told the last stream after a while, also when it asks for more meanwhile."""
     teal = stage(max_requests=1)
