@@ -169,6 +169,22 @@ def test_what_a_backend_has_not_looked_at_is_asked_elsewhere(stage, ask, http):
     assert http(teal).ask("/no", method="POST", body=b"x").status == 502
 
 
+def test_who_refuses_each_stream_is_not_asked_for_ever(stage, ask, http):
+    teal = stage(green=2, retries=2, retry_pause=0)
+    c = ask(teal)
+    for _ in range(4):
+        assert c.get("/ok").status == 200
+    for g in teal.greens:
+        g.requests.clear()
+        g.answers["/"] = lambda r: r.refuse(http2.REFUSED_STREAM)
+    assert http(teal).ask("/", method="POST", body=b"some").status == 502
+    line = teal.wait_log("http.request", status=502)
+    assert line["end"] == "backend_reset" and line["retries"] <= 3
+    assert 2 <= sum(len(g.requests) for g in teal.greens) <= 4
+    # The connections have nothing to do with it.
+    assert c.get("/ok").status == 200 and [len(g.served) for g in teal.greens] == [1, 1]
+
+
 def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):
     teal = stage()
     c = ask(teal)

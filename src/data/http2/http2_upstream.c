@@ -8,8 +8,9 @@
 #include "data/http2/http2_conn.h"
 #include "data/proxy.h"
 
-/* Beyond its limit the queue may still take what no call waits for: answers to PING and the like, heads. */
-#define QUEUE_EXTRA (256 * 1024)
+/* Beyond its limit the queue may still take what no call waits for: answers to PING and the like, and heads, of which the longest
+ * (max_header_size, and what is added) must find room whenever one may begin: a queue that is too long ends the connection of all. */
+#define QUEUE_EXTRA (512 * 1024)
 /* Seconds that one is kept that has no call; pool_idle, where that is more. */
 #define REST 60.0
 /* Seconds of silence, while calls wait, after which it is asked whether it is there: less often than servers of gRPC take for a
