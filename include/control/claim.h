@@ -14,6 +14,7 @@ struct claim_request {
 	char name[CLAIM_TOKEN];	/* the token of the claim that is made; "": a random one */
 	char reason[RECORD_REASON];
 	struct actor by;
+	uint64_t at_epoch;	/* only while the service has that; 0: whatever it has */
 };
 
 /* Answers like a flip, without events; the outcome of a claim has its token, also where it is

@@ -151,12 +151,22 @@ bake_claims(const struct service_ctl *ctl)
 	return claim_is_a_bakes(ctl);
 }
 
+/* Of a bake that is judged here. */
+static void
+bake_reason(const char *what, enum color to, char reason[RECORD_REASON])
+{
+	struct audit_entry here;
+
+	audit_set_host(&here);
+	snprintf(reason, RECORD_REASON, "%s of %s, judged by teald on %s", what, color_word(to), here.host);
+}
+
 static void
 claim_for(const struct bake *b, bool release)
 {
-	struct claim_request q = { .release = release, .ttl = b->until - b->started + CLAIM_EXTRA };
+	struct claim_request q = { .release = release, .ttl = b->until - b->started + CLAIM_EXTRA,
+				   .at_epoch = b->epoch };
 	const struct service *s = b->ctl->service;
-	struct audit_entry here;
 	char token[CLAIM_TOKEN];
 
 	bake_token(s->config->name, b->epoch, token);
@@ -164,9 +174,7 @@ claim_for(const struct bake *b, bool release)
 	memcpy(q.by.user, b->by, sizeof(q.by.user));
 	q.by.uid = geteuid();
 	q.by.pid = getpid();
-	audit_set_host(&here);
-	snprintf(q.reason, sizeof(q.reason), "%s of %s, judged by teald on %s", release ? "end of the bake" : "bake",
-		 color_word(b->to), here.host);
+	bake_reason(release ? "end of the bake" : "bake", b->to, q.reason);
 	claim_start(b->ctl, &q, NULL);
 }
 
@@ -571,18 +579,14 @@ void
 bake_on_known(struct service_ctl *ctl)
 {
 	const struct record *r = &ctl->service->record;
-	struct audit_entry here;
 	struct bake lost = { .ctl = ctl, .to = r->color, .epoch = r->epoch };
-	char until[CLOCK_TEXT];
-	size_t n, m;
+	char until[CLOCK_TEXT], reason[RECORD_REASON];
 
 	if (bake_is_on(ctl) || !claim_is_a_bakes(ctl))
 		return;
-	audit_set_host(&here);
-	n = strlen(r->claim.reason);
-	m = strlen(here.host);
+	bake_reason("bake", r->color, reason);
 	/* Another one's goes on there. */
-	if (n < m || strcmp(r->claim.reason + n - m, here.host) != 0)
+	if (strcmp(r->claim.reason, reason) != 0)
 		return;
 	clock_format(r->claim.until_us, 3, until);
 	BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "bake.lost", ctl->service, LS("to", color_word(r->color)), LU("epoch", r->epoch),

@@ -230,6 +230,10 @@ claim_look(struct claiming *c)
 		release_look(c);
 		return;
 	}
+	if (q->at_epoch != 0 && q->at_epoch != c->ctl->service->record.epoch) {
+		claim_refuse(c, E_CONFLICT, "the service was flipped at the same time");
+		return;
+	}
 	e = flip_barred(c->ctl, q->token[0] != '\0' ? c->hash : "", text);
 	if (e == OK)
 		claim_write(c);

@@ -104,8 +104,8 @@ flip_free(struct flip *f)
 void
 flip_answer_ok(struct flip *f)
 {
-	/* Its end is the answer. */
-	if (f->changed && f->request.bake > 0 && f->request.wait != FLIP_WAIT_NONE &&
+	/* Its end is the answer, also for the same command once more. */
+	if ((f->changed || bake_is_on(f->ctl)) && f->request.bake > 0 && f->request.wait != FLIP_WAIT_NONE &&
 	    bake_answer(f->ctl, f->epoch, &f->watcher))
 		return;
 	flip_end(&f->watcher,

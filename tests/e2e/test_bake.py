@@ -166,8 +166,13 @@ def test_a_bake_bars_other_flips_and_may_be_ended(stage):
     s.teal.ok("signal", "web", "blue", "good", "10")
     bake = s.teal.status()["bake"]
     assert (bake["to"], bake["verdict"], bake["by"]) == ("blue", None, s.teal.ok("whoami")["user"])
-    assert s.teal.ok("bake", "web", "abort", "--reason=second thoughts")["active"] == "green"
-    assert s.teal.wait_log("bake.ended")["result"] == "superseded"
+    # The same flip once more waits for its verdict.
+    with s.teal.admin() as again:
+        again.send("flip", "web", "blue")
+        assert again.object()["event"] == "baking"
+        assert s.teal.ok("bake", "web", "abort", "--reason=second thoughts")["active"] == "green"
+        assert s.teal.wait_log("bake.ended")["result"] == "superseded"
+        assert again.reply()["verdict"] == "superseded"
     # A plain rollback ends one as well, and promote keeps the color.
     s.teal.ok("flip", "web", "blue", "--wait=none")
     s.teal.wait_log("service.claimed", count=2)

@@ -62,6 +62,10 @@ test_it_bars_flips_without_its_token_and_ends_with_its_own(void **state)
 	assert_says(&b.asker, "claimed by ci");
 	assert_says(&b.asker, "deploy 1");
 	assert_string_equal(b.token, "");
+	/* One of another epoch's is not taken over to this one. */
+	claim(r, &b, (struct claim_request){ .at_epoch = 7 });
+	UNTIL(r, b.asker.done);
+	assert_ended(&b.asker, E_CONFLICT, CHANGED_NO);
 	ask(r, &f, (struct flip_request){ .to = BLUE, .force = true });
 	UNTIL(r, f.done);
 	assert_ended(&f, E_CLAIMED, CHANGED_NO);
