@@ -36,11 +36,12 @@ def ws_site(conn, backend):
             conn.sendall(b"HTTP/1.1 %s\r\nContent-Length: 5\r\n\r\nhello" % (b"404 None" if m.target == "/none" else b"200 OK"))
             continue
         accept = accept_of(m.get("Sec-WebSocket-Key") if m.target != "/wrong" else "x")
+        # Before its client knows: in the order in which they were opened.
+        with backend.lock:
+            backend.ends.append(conn)
         conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                      b"Sec-WebSocket-Accept: %s\r\nX-Color: %s\r\n\r\n" % (accept, backend.name.encode()) +
                      (b"\x82\x05first" if m.target == "/first" else b""))
-        with backend.lock:
-            backend.ends.append(conn)
         if m.target == "/stuck":
             backend.go.wait(patience())
         try:
