@@ -111,6 +111,7 @@ enum peer_tag {
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */
 	PEER_T_HTTP2_REQUESTS = 194,	/* likewise */
 	PEER_T_HTTP2_REFUSED = 195,
+	PEER_T_GRPC = 209,	/* row of WORD (the status), COUNT; several */
 	PEER_T_REQUEST_SECONDS = 75,	/* a histogram */
 	PEER_T_HANDSHAKES = 76,	/* row of WORD ("1.2", "1.3"), RESUMED, COUNT; several */
 	PEER_T_RESUMED = 77,

@@ -13,6 +13,7 @@
 #include "model/color.h"
 #include "model/ending.h"
 #include "model/judge.h"
+#include "proto/grpc.h"
 #include "proto/http1_reason.h"
 #include "proto/http2_reason.h"
 
@@ -43,6 +44,7 @@ struct tally_http {
 	_Atomic uint64_t requests[TALLY_CODES];
 	_Atomic uint64_t http2_requests[TALLY_CODES];	/* of requests, those that came by HTTP/2 */
 	_Atomic uint64_t http2_refused[HTTP2_REASONS];	/* streams, and connections */
+	_Atomic uint64_t grpc[GRPC_STATUSES + 1];	/* answers of gRPC by their status; the last: of no name */
 	_Atomic uint64_t odd_answers[HTTP1_ODDS];
 	struct tally_histogram request_seconds, first_byte_seconds;
 };
@@ -86,6 +88,8 @@ void tally_queued(struct tally *t, double seconds);
 void tally_request(struct tally_color *t, unsigned status, double seconds);
 /* It had come by HTTP/2. */
 void tally_http2_request(struct tally_color *t, unsigned status);
+/* Its backend has said that status of gRPC. */
+void tally_grpc(struct tally_color *t, unsigned status);
 /* The backend's answer to one began so long after the request's first byte. */
 void tally_first_byte(struct tally_color *t, double seconds);
 /* A tick that was due every `every` seconds came so long after the last one;

@@ -60,6 +60,12 @@ refused_counter(const struct tally_color *c, unsigned i)
 }
 
 static const _Atomic uint64_t *
+grpc_counter(const struct tally_color *c, unsigned i)
+{
+	return &c->http->grpc[i];
+}
+
+static const _Atomic uint64_t *
 odd_counter(const struct tally_color *c, unsigned i)
 {
 	return &c->http->odd_answers[i];
@@ -90,6 +96,7 @@ static const struct words {
 	{ PEER_T_REQUESTS, tally_code_word, code_counter, TALLY_CODES, true },
 	{ PEER_T_HTTP2_REQUESTS, tally_code_word, http2_counter, TALLY_CODES, true },
 	{ PEER_T_HTTP2_REFUSED, refused_word, refused_counter, HTTP2_REASONS, true },
+	{ PEER_T_GRPC, grpc_status_word, grpc_counter, GRPC_STATUSES + 1, true },
 	{ PEER_T_ODD_ANSWERS, odd_word, odd_counter, HTTP1_ODDS, true },
 };
 

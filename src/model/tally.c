@@ -111,6 +111,13 @@ tally_http2_request(struct tally_color *t, unsigned status)
 }
 
 void
+tally_grpc(struct tally_color *t, unsigned status)
+{
+	CHECK(t->http != NULL);
+	tally_add(&t->http->grpc[status < GRPC_STATUSES ? status : GRPC_STATUSES], 1);
+}
+
+void
 tally_first_byte(struct tally_color *t, double seconds)
 {
 	CHECK(t->http != NULL);

@@ -23,8 +23,13 @@ def stage(web, ports, closing):
     return make
 
 
+def answers(teal, status, color="green"):
+    return teal.metrics().get("teal_grpc_responses_total", service="web", color=color, grpc_status=status)
+
+
 def test_what_a_server_says_reaches_its_client(stage):
     teal, calls = stage()
+    assert not teal.metrics().series("teal_grpc_responses_total")
     answer, call = calls.unary.with_call(b"x", timeout=patience())
     assert answer == b"green:x" and ("x-color", "green") in [tuple(m) for m in call.trailing_metadata()]
     assert list(calls.server(b"3")) == [b"green:0", b"green:1", b"green:2"]
@@ -39,6 +44,8 @@ def test_what_a_server_says_reaches_its_client(stage):
             assert ("x-why", "as asked") in [tuple(m) for m in e.value.trailing_metadata()]
     assert teal.wait_log("http.request", path="/t.T/Unary")["grpc_status"] == 0
     assert teal.wait_log("http.request", path="/t.T/Fail")["grpc_status"] == 5
+    assert [answers(teal, s) for s in ("OK", "NOT_FOUND", "UNAVAILABLE", "DATA_LOSS", "INTERNAL")] == [5, 2, 2, 2, 2]
+    assert len(teal.metrics().series("teal_grpc_responses_total")) == 5
     # A deadline of the client's is the server's.
     assert [int(s) for s in calls.slow(b"when", timeout=100_000)][0] in range(50_000, 150_000)
     with pytest.raises(grpc.RpcError) as e:
@@ -103,6 +110,7 @@ def test_no_call_fails_over_flips_a_reload_and_an_upgrade(stage):
             if i == 2:
                 change(teal, response_timeout=50.0)
                 reload(teal)
+        counted = answers(teal, "OK")
         upgrade(teal)
         for t in [old, *kept]:
             t.say()
@@ -113,6 +121,7 @@ def test_no_call_fails_over_flips_a_reload_and_an_upgrade(stage):
         for t in threads:
             t.join(patience())
     assert not failed
+    assert answers(teal, "OK") >= counted > 0
     # Each stream was of one color from its first message to its last.
     assert old.end() == {b"green"}
     assert [t.end() for t in kept] == [{b"green"}, {b"blue"}] * (FLIPS // 2)

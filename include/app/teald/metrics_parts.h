@@ -38,7 +38,7 @@ typedef void metrics_color_fn(struct prom *p, const struct service_ctl *ctl, enu
 /* In metrics_color.c. */
 metrics_color_fn metrics_put_active, metrics_put_connections, metrics_put_endings, metrics_put_bytes, metrics_put_retries,
 	metrics_put_datagrams, metrics_put_datagrams_dropped, metrics_put_no_port, metrics_put_connect_seconds,
-	metrics_put_request_seconds, metrics_put_first_byte_seconds, metrics_put_requests, metrics_put_odd_answers,
+	metrics_put_request_seconds, metrics_put_first_byte_seconds, metrics_put_requests, metrics_put_grpc, metrics_put_odd_answers,
 	metrics_put_draining, metrics_put_overdue, metrics_put_flips;
 /* In metrics_bake.c. */
 metrics_color_fn metrics_put_bake_clients, metrics_put_bake_troubles, metrics_put_bake_active, metrics_put_bake_verdicts;

@@ -282,6 +282,8 @@ static const struct family families[] = {
 	  "Time from the first byte of an HTTP request to the last of its reply." },
 	{ "teal_first_byte_seconds", PROM_HISTOGRAM, metrics_put_first_byte_seconds, true, NULL,
 	  "Time from the first byte of an HTTP request to the head of its backend's answer." },
+	{ "teal_grpc_responses_total", PROM_COUNTER, metrics_put_grpc, true, NULL,
+	  "Answers of gRPC by the status that the backend has said, to clients of either version of HTTP." },
 	{ "teal_http_odd_answers_total", PROM_COUNTER, metrics_put_odd_answers, true, NULL,
 	  "Answers that break a rule of HTTP and were taken and mended all the same, by the rule." },
 	{ "teal_retries_total", PROM_COUNTER, metrics_put_retries, true, NULL,

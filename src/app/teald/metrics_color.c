@@ -187,6 +187,23 @@ metrics_put_requests(struct prom *p, const struct service_ctl *ctl, enum entranc
 	}
 }
 
+/* Where no backend has said one there is no series. */
+void
+metrics_put_grpc(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	const struct service *s = ctl->service;
+
+	for (unsigned status = 0; metrics_counts_requests(s) && status <= GRPC_STATUSES; status++) {
+		const struct tally_color *t;
+		uint64_t total = 0;
+
+		for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+			total += tally_read(&t->http->grpc[status]);
+		if (total > 0)
+			metrics_sample(p, labels_with(metrics_of_color(s, entrance, color), "grpc_status", grpc_status_word(status)), total);
+	}
+}
+
 void
 metrics_put_odd_answers(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {

@@ -52,6 +52,8 @@ http_log(const struct http_record *r)
 	tally_request(t, r->status, r->seconds);
 	if (r->http2)
 		tally_http2_request(t, r->status);
+	if (r->grpc_status >= 0)
+		tally_grpc(t, (unsigned)r->grpc_status);
 	if (r->first_byte_seconds >= 0)
 		tally_first_byte(t, r->first_byte_seconds);
 	if (r->backend != NULL) {
