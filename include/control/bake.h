@@ -74,7 +74,7 @@ bool bake_answer(struct service_ctl *ctl, uint64_t epoch, struct flip_watcher **
 bool bake_is_on(const struct service_ctl *ctl);
 /* Is the service claimed by a bake, of any teald of the fleet? */
 bool bake_claims(const struct service_ctl *ctl);
-/* Ends it: the color stays.  False: none is under way here. */
+/* Ends it: the color stays.  False: none is under way here, or its rollback is being made. */
 bool bake_promote(struct service_ctl *ctl, const char *by);
 /* A team's own counter.  False: none is under way here. */
 bool bake_signal(struct service_ctl *ctl, enum color color, bool good, uint64_t n);

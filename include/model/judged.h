@@ -1,5 +1,5 @@
 /* judged.h - the clients of one service as the judge of a bake counts them (model/judge.h): each at risk once in
- * a slice of time, and never again once it has met trouble.
+ * a slice of time, and not again in this window and the next one once it has met trouble.
  *
  * A client is a group of addresses: one of JUDGED_GROUPS, by a keyed hash of its IPv4 address or of the first 64
  * bits of its IPv6 address.  So the memory is fixed, and both colors count alike.  Clients without an address (of
@@ -21,7 +21,9 @@
 struct judged {
 	uint64_t secret;
 	_Atomic uint64_t seen[JUDGED_GROUPS / 64];	/* in this slice */
-	_Atomic uint64_t troubled[JUDGED_GROUPS / 64];	/* in this window */
+	/* In this window; in the one before.  By both, so that who always meets trouble is not counted against a color
+	 * that a flip makes active as a window begins. */
+	_Atomic uint64_t troubled[JUDGED_GROUPS / 64], troubled_before[JUDGED_GROUPS / 64];
 };
 
 /* JUDGE_SIGNALS: it went well. */

@@ -164,7 +164,10 @@ bake_reason(const char *what, enum color to, char reason[RECORD_REASON])
 static void
 claim_for(const struct bake *b, bool release)
 {
-	struct claim_request q = { .release = release, .ttl = b->until - b->started + CLAIM_EXTRA,
+	/* The claim bars others from flips: its release waits for a store that is away. */
+	struct claim_request q = { .release = release,
+				   .ttl = b->until - b->started + CLAIM_EXTRA,
+				   .wait = release ? BAKE_MAX : 0,
 				   .at_epoch = b->epoch };
 	const struct service *s = b->ctl->service;
 	char token[CLAIM_TOKEN];
@@ -191,9 +194,14 @@ waiter_free(struct bake_waiter *w)
 static void
 bake_tell_all(struct bake *b)
 {
-	LIST_EACH(it, &b->waiters)
-		flip_tell(list_entry(it, struct bake_waiter, link)->watcher,
-			  &(struct flip_event){ .kind = FLIP_EVENT_BAKING, .epoch = b->epoch, .bake = b });
+	LIST_EACH(it, &b->waiters) {
+		struct bake_waiter *w = list_entry(it, struct bake_waiter, link);
+
+		if (w->watcher == NULL)
+			waiter_free(w);
+		else
+			flip_tell(w->watcher, &(struct flip_event){ .kind = FLIP_EVENT_BAKING, .epoch = b->epoch, .bake = b });
+	}
 }
 
 static void
@@ -408,7 +416,8 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 		return;
 	bake_judge(b);
 	bake_tell_all(b);
-	if (b->evidence.worse) {
+	/* What was found stays found: the process before this one may not have come to its rollback. */
+	if (b->evidence.worse || (b->worse_told && b->on_regression == ON_REGRESSION_ROLLBACK)) {
 		on_worse(b);
 		if (b->state != BAKE_JUDGING)
 			return;
@@ -458,6 +467,9 @@ bake_begin(struct service_ctl *ctl, const struct flip_request *q, enum color to,
 	if (bake_is_on(ctl))
 		bake_end(ctl->bake, BAKE_SUPERSEDED, "another flip with a bake has begun");
 	b = bake_of(ctl);
+	/* A rollback of the last one may wait for its turn yet. */
+	flip_unwatch(&b->reverting);
+	b->trying = false;
 	b->to = to;
 	b->epoch = epoch;
 	b->started = clock_now();
@@ -495,6 +507,7 @@ bake_resume(struct service_ctl *ctl, const struct bake *from)
 	b->base = from->base;
 	b->facts = from->facts;
 	b->worse_told = from->worse_told;
+	b->failed = from->failed;
 	memcpy(b->by, from->by, sizeof(b->by));
 	b->state = BAKE_JUDGING;
 	b->verdict = BAKE_UNDECIDED;
@@ -540,7 +553,7 @@ bake_promote(struct service_ctl *ctl, const char *by)
 {
 	char text[RECORD_NAME + 64];
 
-	if (!bake_is_on(ctl) || ctl->bake->state != BAKE_JUDGING)
+	if (!bake_is_on(ctl) || ctl->bake->trying)
 		return false;
 	snprintf(text, sizeof(text), "promoted by %s, before its time was over", by);
 	bake_end(ctl->bake, BAKE_PROMOTED, text);

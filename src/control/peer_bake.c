@@ -46,6 +46,8 @@ peer_put_bake(struct buf *b, const struct service_ctl *ctl)
 	tlv_u64(b, PEER_T_UNTIL_US, (uint64_t)bake->until_us);
 	peer_put_str(b, PEER_T_WORD, on_regression_word(bake->on_regression));
 	peer_put_str(b, PEER_T_BY, bake->by);
+	tlv_u64(b, PEER_T_BAKE_WORSE, bake->worse_told);
+	tlv_u64(b, PEER_T_BAKE_FAILED, bake->failed);
 	put_counts(b, PEER_T_BAKE_BASE, &bake->base);
 	put_counts(b, PEER_T_BAKE_OLD, &bake->facts.old);
 	put_counts(b, PEER_T_BAKE_NEW, &bake->facts.fresh);
@@ -59,6 +61,8 @@ peer_take_bake(struct service_ctl *ctl, struct str row)
 			     .started = peer_double(row, PEER_T_STARTED),
 			     .until = peer_double(row, PEER_T_TIMEOUT),
 			     .until_us = (int64_t)peer_u64(row, PEER_T_UNTIL_US),
+			     .worse_told = peer_u64(row, PEER_T_BAKE_WORSE) != 0,
+			     .failed = (unsigned)peer_u64(row, PEER_T_BAKE_FAILED),
 			     .facts = { .control = JUDGE_BEFORE } };
 
 	if (!peer_color(row, &from.to) || !(from.until >= from.started) || from.until - from.started > BAKE_MAX)

@@ -63,7 +63,7 @@ judged_mark(_Atomic(struct judged *) *place, struct tally_color *t, const uint8_
 	bit = 1ull << group % 64;
 	if (how == JUDGED_WELL && has_bit(&j->seen[word], bit))
 		return;
-	if (has_bit(&j->troubled[word], bit))
+	if (has_bit(&j->troubled[word], bit) || has_bit(&j->troubled_before[word], bit))
 		return;
 	if (set_bit(&j->seen[word], bit))
 		tally_add(&t->exposures, 1);
@@ -90,6 +90,9 @@ judged_begin_window(struct judged *j)
 {
 	if (j == NULL)
 		return;
-	clear_bits(j->troubled);
+	for (size_t i = 0; i < JUDGED_GROUPS / 64; i++)
+		atomic_store_explicit(&j->troubled_before[i],
+				      atomic_exchange_explicit(&j->troubled[i], 0, memory_order_relaxed),
+				      memory_order_relaxed);
 	clear_bits(j->seen);
 }

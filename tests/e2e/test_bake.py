@@ -240,6 +240,24 @@ def test_the_next_process_judges_on(stage):
     assert s.teal.ctl("wait", "web", "--for=baked")["error"] == "rolled_back"
 
 
+def test_what_was_found_worse_stays_so_over_an_upgrade(stage):
+    """It is told once, and good news afterwards do not take it back."""
+    s = stage(start=False)
+    s.teal.start(supervised=True)
+    s.teal.ok("flip", "web", "blue", "--wait=none", "--bake=300", "--on-regression=tell")
+    s.teal.wait_log("service.claimed")
+    s.teal.ok("signal", "web", "green", "good", "1000")
+    s.teal.ok("signal", "web", "blue", "bad", "30")
+    while not s.teal.log_lines_now("bake.worse"):
+        s.teal.clock.move(1)
+    upgraded(s.teal)
+    s.teal.ok("signal", "web", "blue", "good", "100000")
+    while not s.teal.log_lines_now("bake.ended"):
+        s.teal.clock.move(20)
+    assert s.teal.wait_log("bake.ended")["result"] == "worse"
+    assert len(s.teal.log_lines_now("bake.worse")) == 1
+
+
 def test_one_whose_teald_died_is_told_as_lost(stage):
     s = stage()
     s.teal.ok("flip", "web", "blue", "--wait=none")
@@ -270,8 +288,23 @@ def test_a_rollback_that_cannot_be_made_is_told_and_tried_again(stage):
         s.teal.clock.move(1)
     assert s.teal.wait_log("bake.rollback_failed")["error"] == "unhealthy"
     assert s.teal.metrics("web").get("teal_bake_rollbacks_failed_total", service="web") >= 1
+    # Who prefers the new color all the same says so, and it is left alone.
+    until(lambda: s.teal.ctl("bake", "web", "promote")["ok"], "no rollback is just being made, and the bake ends")
+    assert s.teal.wait_log("bake.ended")["result"] == "promoted"
+    s.teal.wait_log("service.released")
     s.old.start()
-    while not s.teal.log_lines_now("bake.ended"):
+    assert s.teal.ok("flip", "web", "green", "--wait-healthy=600", "--bake=0")["active"] == "green"
+    # The same once more, and the old one comes back.
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed", count=2)
+    s.old.stop()
+    s.teal.ok("signal", "web", "green", "good", "1000")
+    s.teal.ok("signal", "web", "blue", "bad", "30")
+    failed = len(s.teal.log_lines_now("bake.rollback_failed"))
+    while len(s.teal.log_lines_now("bake.rollback_failed")) <= failed:
+        s.teal.clock.move(1)
+    s.old.start()
+    while len(s.teal.log_lines_now("bake.ended")) < 2:
         s.teal.clock.move(2)
-    assert s.teal.wait_log("bake.ended")["result"] == "rolled_back"
+    assert s.teal.log_lines_now("bake.ended")[1]["result"] == "rolled_back"
     assert s.teal.status()["active"] == "green"

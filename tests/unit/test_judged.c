@@ -65,7 +65,7 @@ trouble_counts_once_and_ends_the_risk(void **state)
 	assert_int_equal(tally_read(&r.t->exposures), 1);
 	assert_int_equal(tally_read(&r.t->troubles[JUDGE_CONNECT]), 1);
 	assert_int_equal(tally_read(&r.t->troubles[JUDGE_ANSWER]), 0);
-	/* A slice later it is still known, a window later it is not. */
+	/* A slice and a window later it is still known, two windows later it is not. */
 	judged_begin_slice(r.place);
 	mark(&r, 1, JUDGED_WELL);
 	mark(&r, 1, JUDGE_ANSWER);
@@ -73,8 +73,55 @@ trouble_counts_once_and_ends_the_risk(void **state)
 	assert_int_equal(tally_read(&r.t->troubles[JUDGE_ANSWER]), 0);
 	judged_begin_window(r.place);
 	mark(&r, 1, JUDGE_ANSWER);
+	assert_int_equal(tally_read(&r.t->exposures), 1);
+	judged_begin_window(r.place);
+	mark(&r, 1, JUDGE_ANSWER);
 	assert_int_equal(tally_read(&r.t->exposures), 2);
 	assert_int_equal(tally_read(&r.t->troubles[JUDGE_ANSWER]), 1);
+	rig_free(&r);
+}
+
+#define SLICES 120	/* of a window */
+#define BROKEN 20	/* clients that meet trouble each time, and come once in twelve slices */
+#define WELL 200	/* the others, in each slice */
+
+static void
+mark_slice(struct rig *r, int slice)
+{
+	judged_begin_slice(r->place);
+	for (uint32_t i = 0; i < WELL; i++)
+		mark(r, 1000 + i, JUDGED_WELL);
+	for (uint32_t i = (uint32_t)slice % 12; i < BROKEN; i += 12)
+		mark(r, i, JUDGE_ANSWER);
+}
+
+static struct judge_counts
+counts_of(const struct rig *r)
+{
+	return (struct judge_counts){ .exposures = tally_read(&r->t->exposures),
+				      .errors = { [JUDGE_ANSWER] = tally_read(&r->t->troubles[JUDGE_ANSWER]) } };
+}
+
+/* Who is broken has met trouble with the old color, too: a flip just as a window begins does not count it against
+ * the new one. */
+static void
+a_window_that_begins_is_no_trouble_of_a_flip(void **state)
+{
+	struct rig r = rig_new();
+	struct judge_case c = { .control = JUDGE_BEFORE };
+	struct judge_evidence e;
+
+	(void)state;
+	for (int slice = 0; slice < SLICES; slice++)
+		mark_slice(&r, slice);
+	judged_begin_window(r.place);
+	c.old = counts_of(&r);
+	r.t = &r.tally->colors[ENTRANCE_MAIN][BLUE];
+	for (int slice = 0; slice < 12; slice++)
+		mark_slice(&r, slice);
+	c.fresh = counts_of(&r);
+	judge_decide(&c, JUDGE_ALPHA, &e);
+	assert_false(e.worse);
 	rig_free(&r);
 }
 
@@ -132,6 +179,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_counts_once_in_a_slice),
 		cmocka_unit_test(trouble_counts_once_and_ends_the_risk),
+		cmocka_unit_test(a_window_that_begins_is_no_trouble_of_a_flip),
 		cmocka_unit_test(many_clients_are_many),
 		cmocka_unit_test(a_client_of_ipv6_is_its_network),
 		cmocka_unit_test(endings_say_whose_fault_it_was),

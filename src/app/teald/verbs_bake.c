@@ -8,9 +8,12 @@ refuse_without_bake(struct command *cmd)
 	const char *name = cmd->ctl->service->config->name;
 	struct why why;
 
-	if (bake_claims(cmd->ctl))
-		command_fail(cmd, why_set(&why, E_CONFLICT, "%s: its bake is judged by another teald: %s; ask that one", name,
-					  cmd->ctl->service->record.claim.reason), &why);
+	if (bake_is_on(cmd->ctl))
+		command_fail(cmd, why_set(&why, E_CONFLICT, "%s: its bake is being rolled back; see: tealctl bake %s", name, name), &why);
+	else if (bake_claims(cmd->ctl))
+		command_fail(cmd, why_set(&why, E_CONFLICT, "%s: its bake is judged by another teald: %s; ask that one, or, if it is "
+					  "gone for good, end the claim: tealctl release %s --force", name,
+					  cmd->ctl->service->record.claim.reason, name), &why);
 	else
 		command_fail(cmd, why_set(&why, E_CONFLICT, "%s: no bake is under way", name), &why);
 }
