@@ -106,8 +106,8 @@ enum peer_tag {
 	PEER_T_BAKE_BASE = 206,	/* row of EXPOSURES, TROUBLES, COUNT, ERRORS (of a team): the totals at the flip ... */
 	PEER_T_BAKE_OLD = 207,	/* ... of the control ... */
 	PEER_T_BAKE_NEW = 208,	/* ... and of the color since */
-	PEER_T_BAKE_WORSE = 209,	/* of PEER_T_BAKE, u64: it was told ... */
-	PEER_T_BAKE_FAILED = 210,	/* ... and so often its rollback could not be made */
+	PEER_T_BAKE_WORSE = 211,	/* of PEER_T_BAKE, u64: it was told ... */
+	PEER_T_BAKE_FAILED = 212,	/* ... and so often its rollback could not be made */
 	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
 	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */
