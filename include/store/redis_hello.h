@@ -32,10 +32,10 @@ struct redis_hello {
 	} question;	/* that is out */
 	bool again;	/* only the role, of a server in use */
 	bool role_by_info;	/* ROLE itself may not be asked */
-	double deadline;	/* clock_now() when all must be answered */
+	double timeout;	/* s, of each question: a server that is far away answers all of them, one after the other */
 };
 
-/* Begins, on a wire that is open.  done is called once, not from inside; not
+/* Begins, on a wire that is open; each question may take timeout seconds.  done is called once, not from inside; not
  * at all when the wire ends first: its closed() tells that. */
 void redis_hello_start(struct redis_hello *h, double timeout);
 /* Asks a server in use whether it still is a master; does nothing while that is

@@ -200,7 +200,7 @@ redis_on_open(void *arg)
 	struct redis *r = arg;
 
 	r->hello.password = r->password;
-	redis_hello_start(&r->hello, r->config->connect_timeout);
+	redis_hello_start(&r->hello, r->config->command_timeout);
 }
 
 static void

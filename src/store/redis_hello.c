@@ -9,12 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "store/redis_hello.h"
 
 #define CLUSTER "it is a Redis Cluster, which is not supported; use a single Redis, or Sentinel"
-/* The last question always gets a moment. */
-#define TIMEOUT_MIN 0.05
 
 static void ask_hello(struct redis_hello *h, enum redis_question q);
 
@@ -207,7 +204,6 @@ hello_on_reply(void *arg, enum err e, const redisReply *r, const struct why *why
 static void
 ask_hello(struct redis_hello *h, enum redis_question q)
 {
-	double left = h->deadline - clock_now();
 	struct str argv[3];
 	char number[16];
 	size_t n = 0;
@@ -242,14 +238,14 @@ ask_hello(struct redis_hello *h, enum redis_question q)
 	case ASK_NOTHING:
 		CHECK(!"no question");
 	}
-	wire_send(h->wire, left > TIMEOUT_MIN ? left : TIMEOUT_MIN, n, argv, hello_on_reply, h);
+	wire_send(h->wire, h->timeout, n, argv, hello_on_reply, h);
 }
 
 void
 redis_hello_start(struct redis_hello *h, double timeout)
 {
 	h->wrong_password = h->again = h->role_by_info = false;
-	h->deadline = clock_now() + timeout;
+	h->timeout = timeout;
 	if (h->user != NULL || h->password != NULL)
 		ask_hello(h, ASK_AUTH);
 	else
@@ -262,6 +258,6 @@ redis_hello_again(struct redis_hello *h, double timeout)
 	if (h->question != ASK_NOTHING)
 		return;
 	h->again = true;
-	h->deadline = clock_now() + timeout;
+	h->timeout = timeout;
 	ask_hello(h, h->role_by_info ? ASK_ROLE_BY_INFO : ASK_ROLE);
 }

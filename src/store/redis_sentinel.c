@@ -113,7 +113,7 @@ sentinel_on_open(void *arg)
 	struct sentinels *s = arg;
 
 	s->hello.password = s->password;
-	redis_hello_start(&s->hello, s->config->connect_timeout);
+	redis_hello_start(&s->hello, s->config->command_timeout);
 }
 
 static void

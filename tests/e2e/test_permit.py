@@ -167,7 +167,8 @@ def test_who_may_wait_for_a_place_may_have_a_handshake(teal, street, ports, back
 
 def test_a_burst_of_handshakes_waits_for_its_places(teal, ports, backend, certificate):
     t = teal(services=[service("shop", green=[backend("green", site)], blue=[backend("blue", site)], mode="http",
-                               listen=f"127.0.0.1:{ports.hold()}", tls=certificate, max_connections=1,
+                               listen=f"127.0.0.1:{ports.hold()}", max_connections=1,
+                               tls=certificate | {"handshake_timeout": 600.0},
                                queue_timeout=600.0, queue_limit=5)], workers=1)
     clients = [Http(t.address("shop")) for _ in range(6)]
     t.wait_metric(6, "teal_connections", service="shop", color="green")    # none has begun its handshake

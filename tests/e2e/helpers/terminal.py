@@ -39,10 +39,13 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def _more(self, seconds=0.05):
-        if select.select([self._master], [], [], seconds)[0]:
-            data = os.read(self._master, 65536)
-            self.raw += data
-            self._stream.feed(data)
+        """Reads a piece of what there is; false: there is none."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        data = os.read(self._master, 65536)
+        self.raw += data
+        self._stream.feed(data)
+        return True
 
     @property
     def lines(self):
@@ -76,7 +79,8 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < end, "it does not end"
             self._more()
-        self._more(0)
+        while self._more(0):    # a terminal gives 4 KiB at a time
+            pass
         return self.process.returncode
 
     @property
