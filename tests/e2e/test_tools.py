@@ -79,7 +79,7 @@ def test_who_is_ended_leaves_no_process(tree, command, how):
         # The terminal tells all of its group, which teald is not of.
         os.kill(p.pid, how) if how == signal.SIGTERM else os.killpg(p.pid, how)
         assert p.wait() == 128 + how, (tree / "said").read_text()
-    assert processes(tree) == []
+    until(lambda: processes(tree) == [], "what it had killed is gone")
 
 
 @pytest.mark.parametrize("words, said, status", (
