@@ -4,6 +4,7 @@
 #define PROTO_HTTP2_FIELD_H
 
 #include "base/str.h"
+#include "proto/http2_reason.h"
 
 enum http2_field_kind {
 	HTTP2_FIELD,	/* any other, well-formed: name and value go on as they are */
@@ -34,5 +35,7 @@ enum http2_field_kind {
 enum http2_field_kind http2_name_kind(struct str name);
 /* `kind`, that of its name, unless the value is malformed. */
 enum http2_field_kind http2_value_kind(enum http2_field_kind kind, struct str value);
+/* Why no message, neither a request nor a response, may have a field of that kind; HTTP2_FINE: one of them may. */
+enum http2_reason http2_field_refusal(enum http2_field_kind kind);
 
 #endif

@@ -153,8 +153,8 @@ track_listed(struct round *r, const struct flow_fact *fact)
 	return flows_track(r->f, fact);
 }
 
-/* Its client's port has come again, and the rules let nothing of that pass (ruleset_layout.c): nobody has
- * answered the old connection, or there was no packet of it since. */
+/* Whether a new connection from its client's port has met its entry, and the rules drop that one's SYN
+ * (ruleset_layout.c): the old connection has no answer, or had no packet since. */
 static bool
 is_reused(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
 {

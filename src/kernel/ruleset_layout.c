@@ -209,7 +209,7 @@ write_odd(struct layout *l, const struct features *f)
 /* A SYN of a connection that is known already and is not where new ones go any more.
  *
  * A client may come from a port that it had a moment ago, while conntrack still knows the last connection
- * of that port: one that nobody has answered, one whose client has gone without a word, or one that has
+ * of that port: one without an answer, one whose client vanished without FIN or RST, or one that has
  * ended with the backend's packet the last.  The new one would go where that one went, so its SYN is lost;
  * and the mark asks flows to take the old entry out, so that the next SYN begins anew.
  *

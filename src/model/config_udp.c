@@ -24,8 +24,8 @@ draft_settle_udp(struct service_draft *d)
 {
 	struct service_config *s = &d->s;
 
-	/* No datagram tells its sender that nobody hears it: a flow would keep a dead backend for as long as
-	 * the sender sends, whichever engine it goes through. */
+	/* A sender of datagrams learns nothing of a dead backend: its flow would keep that backend for as long as
+	 * it sends, through either engine. */
 	if (s->mode == MODE_UDP && !is_written(d, "on_down"))
 		s->on_down = ON_DOWN_RESET;
 	if (!is_proxied_udp(s))

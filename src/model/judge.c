@@ -128,8 +128,26 @@ judge_log_e(uint64_t n1, uint64_t n0, double p)
 	       times_log((double)n0, 1 - p) - log1p(-p);
 }
 
-double
-judge_upper_fixed(uint64_t n, uint64_t m, double level)
+/* Whether a rate u of n or fewer among m is not excluded at that level. */
+typedef bool rate_is_possible_fn(double u, uint64_t n, uint64_t m, double level);
+
+/* The exact binomial bound: the probability of n or fewer of m at the rate u. */
+static bool
+is_possible_once(double u, uint64_t n, uint64_t m, double level)
+{
+	return log_beta_below(1 - u, (double)(m - n), (double)n + 1) > log(level);
+}
+
+/* However often it is looked at. */
+static bool
+is_possible_always(double u, uint64_t n, uint64_t m, double level)
+{
+	return judge_log_e(m - n, n, 1 - u) < -log(level);
+}
+
+/* By bisection, the largest rate that is possible. */
+static double
+largest_rate(uint64_t n, uint64_t m, double level, rate_is_possible_fn *is_possible)
 {
 	double low, high = 1;
 
@@ -139,8 +157,7 @@ judge_upper_fixed(uint64_t n, uint64_t m, double level)
 	for (int i = 0; i < BISECTIONS; i++) {
 		double u = (low + high) / 2;
 
-		/* The probability of n or fewer of m at the rate u. */
-		if (log_beta_below(1 - u, (double)(m - n), (double)n + 1) > log(level))
+		if (is_possible(u, n, m, level))
 			low = u;
 		else
 			high = u;
@@ -149,22 +166,15 @@ judge_upper_fixed(uint64_t n, uint64_t m, double level)
 }
 
 double
+judge_upper_fixed(uint64_t n, uint64_t m, double level)
+{
+	return largest_rate(n, m, level, is_possible_once);
+}
+
+double
 judge_upper(uint64_t n, uint64_t m, double level)
 {
-	double low, high = 1;
-
-	if (n >= m)
-		return 1;
-	low = (double)n / (double)m;
-	for (int i = 0; i < BISECTIONS; i++) {
-		double u = (low + high) / 2;
-
-		if (judge_log_e(m - n, n, 1 - u) < -log(level))
-			low = u;
-		else
-			high = u;
-	}
-	return high;
+	return largest_rate(n, m, level, is_possible_always);
 }
 
 /* -- the judgement ------------------------------------------------------------------ */

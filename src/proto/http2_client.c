@@ -90,15 +90,11 @@ judge_field(enum http2_field_kind kind)
 	case HTTP2_FIELD_CONNECTION:
 		return HTTP2_CONNECTION_FIELD;
 	case HTTP2_FIELD_NAME_EMPTY:
-		return HTTP2_NAME_EMPTY;
 	case HTTP2_FIELD_NAME_UPPER:
-		return HTTP2_NAME_UPPER;
 	case HTTP2_FIELD_NAME_BAD:
-		return HTTP2_NAME_BAD;
 	case HTTP2_FIELD_VALUE_BAD:
-		return HTTP2_VALUE_BAD;
 	case HTTP2_FIELD_VALUE_SPACE:
-		return HTTP2_VALUE_SPACE;
+		return http2_field_refusal(kind);
 	case HTTP2_FIELD_KINDS:
 		break;
 	}

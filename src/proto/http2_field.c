@@ -108,3 +108,24 @@ http2_value_kind(enum http2_field_kind kind, struct str value)
 		       HTTP2_FIELD_VALUE_SPACE :
 		       kind;
 }
+
+enum http2_reason
+http2_field_refusal(enum http2_field_kind kind)
+{
+	switch (kind) {
+	case HTTP2_FIELD_CONNECTION:
+		return HTTP2_CONNECTION_FIELD;
+	case HTTP2_FIELD_NAME_EMPTY:
+		return HTTP2_NAME_EMPTY;
+	case HTTP2_FIELD_NAME_UPPER:
+		return HTTP2_NAME_UPPER;
+	case HTTP2_FIELD_NAME_BAD:
+		return HTTP2_NAME_BAD;
+	case HTTP2_FIELD_VALUE_BAD:
+		return HTTP2_VALUE_BAD;
+	case HTTP2_FIELD_VALUE_SPACE:
+		return HTTP2_VALUE_SPACE;
+	default:
+		return HTTP2_FINE;
+	}
+}
