@@ -2,15 +2,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "control/bake.h"
+#include "control/bake_private.h"
 #include "control/claim.h"
 #include "control/services.h"
-
-/* The claim lasts so much longer than the bake: its rollback may have to be tried again. */
-#define CLAIM_EXTRA 60.0
 
 struct bake_waiter {
 	struct link link;
@@ -43,142 +39,6 @@ bake_error(enum bake_verdict v)
 	case BAKE_SUPERSEDED: return E_CONFLICT;
 	}
 	return E_INTERNAL;
-}
-
-/* -- what is counted ---------------------------------------------------------------- */
-
-void
-bake_totals(const struct service *s, enum color color, struct judge_counts *out)
-{
-	const struct tally_color *t;
-
-	*out = (struct judge_counts){ .exposures = 0 };
-	for (unsigned i = 0; (t = service_tally(s, ENTRANCE_MAIN, color, i)) != NULL; i++) {
-		out->exposures += tally_read(&t->exposures);
-		for (int k = 0; k < JUDGE_SEEN_SIGNALS; k++)
-			out->errors[k] += tally_read(&t->troubles[k]);
-	}
-}
-
-static uint64_t
-growth(uint64_t now, uint64_t before)
-{
-	return now > before ? now - before : 0;
-}
-
-/* What was counted since; a team's counters stay. */
-static void
-count_since(struct judge_counts *out, const struct judge_counts *now, const struct judge_counts *then)
-{
-	out->exposures = growth(now->exposures, then->exposures);
-	for (int k = 0; k < JUDGE_SEEN_SIGNALS; k++)
-		out->errors[k] = growth(now->errors[k], then->errors[k]);
-}
-
-static struct judged *
-judged_clients(struct service *s)
-{
-	return atomic_load_explicit(&s->judged, memory_order_acquire);
-}
-
-void
-bake_restart(struct service_ctl *ctl, double now)
-{
-	struct bake_past *p = &ctl->past;
-
-	bake_totals(ctl->service, ctl->service->record.color, &p->now);
-	p->before = p->now;
-	p->now_at = now;
-}
-
-void
-bake_on_step(struct service_ctl *ctl, double now)
-{
-	struct bake_past *p = &ctl->past;
-	struct judged *j = judged_clients(ctl->service);
-
-	judged_begin_slice(j);
-	/* In a bake the clients of its control are not counted again. */
-	if (bake_is_on(ctl) || now - p->now_at < BAKE_WINDOW)
-		return;
-	p->before = p->now;
-	bake_totals(ctl->service, ctl->service->record.color, &p->now);
-	p->now_at = now;
-	judged_begin_window(j);
-}
-
-void
-bake_on_flip(struct service_ctl *ctl, enum color from, double now)
-{
-	struct bake_past *p = &ctl->past;
-	struct judge_counts at_end;
-
-	bake_totals(ctl->service, from, &at_end);
-	count_since(&p->control, &at_end, &p->before);
-	p->epoch = ctl->service->record.epoch;
-	bake_restart(ctl, now);
-}
-
-/* -- the claim ---------------------------------------------------------------------- */
-
-/* Every teald can tell it; no user can, since it is no row of hexadecimal digits. */
-static void
-bake_token(const char *service, uint64_t epoch, char token[CLAIM_TOKEN])
-{
-	char text[RECORD_NAME + 32], hash[CLAIM_HASH];
-
-	snprintf(text, sizeof(text), "%s@%llu", service, (unsigned long long)epoch);
-	claim_hash(str_from(text), hash);
-	snprintf(token, CLAIM_TOKEN, "bake%.28s", hash);
-}
-
-static bool
-claim_is_a_bakes(const struct service_ctl *ctl)
-{
-	const struct record *r = &ctl->service->record;
-	char token[CLAIM_TOKEN], hash[CLAIM_HASH];
-
-	if (!claim_holds(ctl))
-		return false;
-	bake_token(ctl->service->config->name, r->epoch, token);
-	claim_hash(str_from(token), hash);
-	return strcmp(hash, r->claim.token) == 0;
-}
-
-bool
-bake_claims(const struct service_ctl *ctl)
-{
-	return claim_is_a_bakes(ctl);
-}
-
-/* Of a bake that is judged here. */
-static void
-bake_reason(const char *what, enum color to, char reason[RECORD_REASON])
-{
-	struct audit_entry here;
-
-	audit_set_host(&here);
-	snprintf(reason, RECORD_REASON, "%s of %s, judged by teald on %s", what, color_word(to), here.host);
-}
-
-static void
-claim_for(const struct bake *b, bool release)
-{
-	/* The claim bars others from flips: its release waits for a store that is away. */
-	struct claim_request q = { .release = release,
-				   .ttl = b->until - b->started + CLAIM_EXTRA,
-				   .wait = release ? BAKE_MAX : 0,
-				   .at_epoch = b->epoch };
-	const struct service *s = b->ctl->service;
-	char token[CLAIM_TOKEN];
-
-	bake_token(s->config->name, b->epoch, token);
-	memcpy(release ? q.token : q.name, token, sizeof(token));
-	memcpy(q.by.user, b->by, sizeof(q.by.user));
-	q.by.uid = geteuid();
-	q.by.pid = getpid();
-	bake_reason(release ? "end of the bake" : "bake", b->to, q.reason);
-	claim_start(b->ctl, &q, NULL);
 }
 
 /* -- the end ------------------------------------------------------------------------ */
@@ -219,7 +79,7 @@ bake_answer_all(struct bake *b, enum err e, const char *message)
 	}
 }
 
-static void
+void
 bake_end(struct bake *b, enum bake_verdict verdict, const char *message)
 {
 	struct service_ctl *ctl = ctl_ref(b->ctl);
@@ -234,115 +94,20 @@ bake_end(struct bake *b, enum bake_verdict verdict, const char *message)
 		 LS("to", color_word(b->to)), LU("epoch", b->epoch), LS("result", bake_verdict_word(verdict)),
 		 LS("message", message), LS("by", b->by));
 	if (verdict != BAKE_ROLLED_BACK && verdict != BAKE_SUPERSEDED)
-		claim_for(b, true);
+		bake_claim(b, true);
 	bake_restart(ctl, clock_now());
 	bake_answer_all(b, e, e == OK ? NULL : message);
 	ctl_unref(&ctl);
 }
 
-/* -- the judgement ------------------------------------------------------------------- */
-
-static uint64_t
-troubles(const struct judge_counts *c)
-{
-	uint64_t sum = 0;
-
-	for (int k = 0; k < JUDGE_SEEN_SIGNALS; k++)
-		sum += c->errors[k];
-	return sum;
-}
-
-/* "blue: 23 clients in trouble, of 310 (7.42 %); green before: 2 of 4012 (0.05 %); answer: E = 10^7.2, needed 10^3.9" */
-static void
-put_evidence(const struct bake *b, char text[512])
-{
-	const struct judge_case *f = &b->facts;
-	const struct judge_evidence *e = &b->evidence;
-
-	snprintf(text, 512, "%s: %llu in trouble of %llu clients (%.3g %%); %s before: %llu of %llu (%.3g %%); %s: E = "
-		 "10^%.1f, to be reached 10^%.1f",
-		 color_word(b->to), (unsigned long long)troubles(&f->fresh), (unsigned long long)f->fresh.exposures,
-		 100 * e->new_rate, color_word(color_other(b->to)), (unsigned long long)troubles(&f->old),
-		 (unsigned long long)f->old.exposures, 100 * e->old_rate, judge_signal_word(e->signal),
-		 e->log10_e[e->signal], e->log10_needed[e->signal]);
-}
-
-static void
-bake_judge(struct bake *b)
-{
-	struct judge_counts now;
-
-	bake_totals(b->ctl->service, b->to, &now);
-	count_since(&b->facts.fresh, &now, &b->base);
-	judge_decide(&b->facts, JUDGE_ALPHA, &b->evidence);
-	put_evidence(b, b->text);
-}
-
-static void
-look_again(struct bake *b, double seconds)
+void
+bake_look_again(struct bake *b, double seconds)
 {
 	struct ev_loop *loop = b->ctl->control->loop;
 
 	ev_timer_stop(loop, &b->look);
 	ev_timer_set(&b->look, seconds, 0.0);
 	ev_timer_start(loop, &b->look);
-}
-
-/* -- the rollback -------------------------------------------------------------------- */
-
-static void
-bake_on_rollback_step(struct flip_watcher *w, const struct flip_event *e)
-{
-	(void)w;
-	(void)e;
-}
-
-/* It is told, and tried again: the color is worse, whatever the store or the old backends say. */
-static void
-bake_on_rollback(struct flip_watcher *w, const struct flip_outcome *o)
-{
-	struct bake *b = container_of(w, struct bake, reverting);
-	struct service_ctl *ctl = b->ctl;
-	char text[sizeof(b->text)];
-
-	b->trying = false;
-	if (b->state != BAKE_REVERTING)
-		return;
-	if (ctl->service->record.color != b->to) {
-		memcpy(text, b->text, sizeof(text));
-		bake_end(b, BAKE_ROLLED_BACK, text);
-		return;
-	}
-	if (ctl->service->record.epoch != b->epoch) {
-		bake_end(b, BAKE_SUPERSEDED, "another flip came before the rollback");
-		return;
-	}
-	b->failed++;
-	ctl->bake_rollbacks_failed++;
-	BUS_EMIT(&ctl->control->bus, LOG_ERROR_LEVEL, "bake.rollback_failed", ctl->service, LS("to", color_word(color_other(b->to))),
-		 LS("error", err_word(o->error)), LS("message", o->message != NULL ? o->message : ""), LU("count", b->failed));
-	look_again(b, BAKE_AGAIN);
-}
-
-static void
-bake_revert(struct bake *b)
-{
-	struct service_ctl *ctl = b->ctl;
-	const struct record *r = &ctl->service->record;
-	struct flip_request q = { .kind = CHANGE_ROLLBACK, .has_at_epoch = true, .at_epoch = b->epoch };
-
-	b->state = BAKE_REVERTING;
-	/* A claim that the flip's own job has kept is no bar either. */
-	if (claim_holds(ctl))
-		memcpy(q.token, r->claim.token, sizeof(q.token));
-	str_copy(q.by.user, sizeof(q.by.user), STR("teal"));
-	q.by.uid = geteuid();
-	q.by.pid = getpid();
-	snprintf(q.reason, sizeof(q.reason), "bake: %s", b->text);
-	b->reverting.progress = bake_on_rollback_step;
-	b->reverting.done = bake_on_rollback;
-	b->trying = true;
-	flip_start(ctl, &q, &b->reverting);
 }
 
 static void
@@ -408,7 +173,7 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	}
 	/* The process before this one has told more than the store yet. */
 	if (!b->ctl->service->known) {
-		look_again(b, BAKE_LOOK);
+		bake_look_again(b, BAKE_LOOK);
 		return;
 	}
 	bake_on_record(b->ctl);
@@ -425,7 +190,7 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	if (now >= b->until)
 		on_time_over(b);
 	else
-		look_again(b, fmin(BAKE_LOOK, b->until - now));
+		bake_look_again(b, fmin(BAKE_LOOK, b->until - now));
 }
 
 /* -- its life ------------------------------------------------------------------------ */
@@ -456,7 +221,7 @@ begin_looking(struct bake *b)
 	b->state = BAKE_JUDGING;
 	b->verdict = BAKE_UNDECIDED;
 	bake_judge(b);
-	look_again(b, fmin(BAKE_LOOK, b->until - b->started));
+	bake_look_again(b, fmin(BAKE_LOOK, b->until - b->started));
 }
 
 void
@@ -490,7 +255,7 @@ bake_begin(struct service_ctl *ctl, const struct flip_request *q, enum color to,
 		 LF("seconds", q->bake), LS("kind", on_regression_word(q->on_regression)),
 		 LU("clients", b->facts.old.exposures), LS("by", b->by));
 	if (!claim_holds(ctl))
-		claim_for(b, false);
+		bake_claim(b, false);
 }
 
 void
@@ -511,7 +276,7 @@ bake_resume(struct service_ctl *ctl, const struct bake *from)
 	memcpy(b->by, from->by, sizeof(b->by));
 	b->state = BAKE_JUDGING;
 	b->verdict = BAKE_UNDECIDED;
-	look_again(b, BAKE_LOOK);
+	bake_look_again(b, BAKE_LOOK);
 }
 
 bool
@@ -585,28 +350,6 @@ bake_on_record(struct service_ctl *ctl)
 	snprintf(text, sizeof(text), "ended by a %s of %s: %s is active at epoch %llu", change_word(r->change), r->by,
 		 color_word(r->color), (unsigned long long)r->epoch);
 	bake_end(ctl->bake, BAKE_SUPERSEDED, text);
-}
-
-/* Who judged it is gone, and with it what it had counted. */
-void
-bake_on_known(struct service_ctl *ctl)
-{
-	const struct record *r = &ctl->service->record;
-	struct bake lost = { .ctl = ctl, .to = r->color, .epoch = r->epoch };
-	char until[CLOCK_TEXT], reason[RECORD_REASON];
-
-	if (bake_is_on(ctl) || !claim_is_a_bakes(ctl))
-		return;
-	bake_reason("bake", r->color, reason);
-	/* Another one's goes on there. */
-	if (strcmp(r->claim.reason, reason) != 0)
-		return;
-	clock_format(r->claim.until_us, 3, until);
-	BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "bake.lost", ctl->service, LS("to", color_word(r->color)), LU("epoch", r->epoch),
-		 LS("until", until), LS("by", r->claim.by),
-		 LS("hint", "the teald that judged it has died; the color stays, and is not judged"));
-	memcpy(lost.by, r->claim.by, sizeof(lost.by));
-	claim_for(&lost, true);
 }
 
 void

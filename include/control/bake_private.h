@@ -1,0 +1,21 @@
+/* bake_private.h - what the files of control/bake share; no other file includes it: bake.c (its life), bake_count.c (what is
+ * counted, and judged), bake_claim.c (the claim that bars others), bake_revert.c (the rollback).
+ * Thread: main. */
+#ifndef CONTROL_BAKE_PRIVATE_H
+#define CONTROL_BAKE_PRIVATE_H
+
+#include "control/bake.h"
+
+/* Ends it with that verdict, and tells all. */
+void bake_end(struct bake *b, enum bake_verdict verdict, const char *message);
+/* The next look comes so soon. */
+void bake_look_again(struct bake *b, double seconds);
+
+/* Facts, evidence and text as they are now. */
+void bake_judge(struct bake *b);
+/* Claims the service for the time of the bake, or releases it. */
+void bake_claim(const struct bake *b, bool release);
+/* Starts the rollback; tried again until it is made. */
+void bake_revert(struct bake *b);
+
+#endif
