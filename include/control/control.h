@@ -64,6 +64,8 @@ struct service_ctl {
 	struct bake_past past;
 	struct bake *bake;	/* the last one, under way or over; NULL: none */
 	uint64_t bakes_total[COLORS][8], bake_rollbacks_failed;	/* by enum bake_verdict */
+	bool diverted;	/* of the colors that share the traffic one, `diverted_from`, has no healthy backend */
+	enum color diverted_from;
 	struct drain *drain;	/* of the idle color; NULL: none */
 	uint64_t cut, cut_epoch;	/* connections that the last drain's deadline ended, and the drain's epoch */
 	bool dirty;	/* a snapshot is due */

@@ -15,8 +15,12 @@
 enum flip_wait { FLIP_WAIT_APPLIED, FLIP_WAIT_DRAINED, FLIP_WAIT_NONE };
 
 struct flip_request {
-	enum change kind;	/* CHANGE_FLIP or CHANGE_ROLLBACK */
+	/* CHANGE_FLIP; CHANGE_SHIFT: the idle color `to` has `share` of the clients from now on, and with all of them is
+	 * active; or CHANGE_ROLLBACK, which ends a share that was begun, else undoes the last flip. */
+	enum change kind;
 	enum color to;	/* ignored for a rollback */
+	/* Of SHARE_WHOLE.  Of a flip: what the color that was active keeps (a hold-back), 0 as a rule. */
+	uint32_t share;
 	bool has_expect, expect_has_epoch;
 	enum color expect;
 	uint64_t expect_epoch;

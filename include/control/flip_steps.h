@@ -20,7 +20,10 @@ struct flip {
 	struct link link;	/* on ctl's flips, healing or drainers */
 	enum flip_state state;
 	struct flip_request request;
-	enum color from, to;
+	enum color from, to;	/* to: what is active, or has a greater share, afterwards */
+	/* What of the record is to become another: color, share and change. */
+	struct record next;
+	uint32_t gains;	/* what `to` has then, of SHARE_WHOLE */
 	struct flip_watcher *watcher;	/* NULL: none (any more) */
 	struct gate *gate;
 	double started;	/* clock_now() */
@@ -100,6 +103,14 @@ void flip_ask_store(struct flip *f);
 void flip_ask_again(struct flip *f, double seconds);
 
 /* -- flip_checks.c ------------------------------------------------------------------ */
+
+/* Of shares: flip_share.c.  What the request comes to by the present record, into f->next, to and gains.  False: it
+ * was answered, and the flip is gone. */
+MUST_USE bool flip_plan(struct flip *f);
+/* It changes nothing. */
+bool flip_is_done(const struct flip *f);
+/* Some of those who serve it cannot hold a share; then it was refused. */
+bool flip_refuse_unshared(struct flip *f);
 
 /* Each may end the flip. */
 void flip_run_checks(struct flip *f);

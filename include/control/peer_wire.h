@@ -64,6 +64,7 @@ enum peer_tag {
 	PEER_T_UNTIL_US = 26,
 	PEER_T_TOKEN = 27,	/* str: hashed */
 	PEER_T_REVISION = 30,	/* str; absent: of that service alone */
+	PEER_T_SHARE = 28,	/* str: as model/share.h writes it; absent: none */
 	PEER_T_REFUSE = 24,	/* nothing new is taken: the store is too old */
 
 	/* PEER_STATE_SERVICE. */
@@ -97,6 +98,7 @@ enum peer_tag {
 	PEER_T_BYTES_OUT = 69,
 	PEER_T_RETRIES = 70,
 	PEER_T_NO_PORT = 71,
+	PEER_T_DIVERTED = 220,
 	PEER_T_DATAGRAMS_IN = 200,
 	PEER_T_DATAGRAMS_OUT = 201,
 	PEER_T_DATAGRAMS_DROPPED = 202,

@@ -22,6 +22,7 @@ struct rollout {
 	enum rollout_state state;
 	uint64_t generation;	/* the first to carry the record's epoch */
 	bool flipped;	/* from another color: once applied, that one drains */
+	bool shifted;	/* from another share: once applied, the idle color drains if it has none any more */
 	bool leftover;	/* it had no colors until now: what is on the idle one drains */
 	bool resumed;	/* what the start found on the idle color has its drain, if there was anything */
 	struct drain_legacy *legacy;	/* what drains already when serving begins; NULL: nothing is known to */
@@ -40,9 +41,9 @@ void rollout_init(struct service_ctl *ctl);
 void rollout_wish(struct service_ctl *ctl, const struct record *next, double timeout);
 /* The change that the record is of was asked for here, not at another teald of the fleet. */
 bool rollout_is_ours(const struct service_ctl *ctl);
-/* The service's record has been replaced; before, its color was `from`.  Publishes
- * when it is another one; flips and fleet are told when there was nothing to do. */
-void rollout_on_record(struct service_ctl *ctl, enum color from);
+/* The service's record has been replaced; before, it was `was`.  Publishes when color or share is
+ * another one; flips and fleet are told when there was nothing to do. */
+void rollout_on_record(struct service_ctl *ctl, const struct record *was);
 /* By a reload the service has no colors any more, or has again: flips and the drain that were under
  * way are over, and its record is not known until it is told anew. */
 void rollout_change_colors(struct service_ctl *ctl);
@@ -53,6 +54,8 @@ void rollout_inherit(struct service_ctl *ctl, const struct drain_legacy *legacy)
 void rollout_free(struct service_ctl *ctl);
 /* The first snapshot goes out. */
 void rollout_start(struct service_ctl *ctl);
+/* The idle color drains once it is applied. */
+bool rollout_will_drain(const struct service_ctl *ctl);
 /* service->acked has grown. */
 void rollout_on_acked(struct service_ctl *ctl);
 /* The drain that rollout began is over. */

@@ -84,7 +84,8 @@ struct dial {
 	uint8_t entrance;
 	uint8_t color;
 	uint8_t tries;	/* connects begun on the present color */
-	uint32_t retries : 23;	/* all connects but the first */
+	uint32_t diverted : 1;	/* its own color has no healthy backend */
+	uint32_t retries : 22;	/* all connects but the first */
 	uint32_t pauses : 8;	/* of retry_pause so far */
 	uint32_t pausing : 1;	/* DIALING: every backend refused, and is tried again later */
 };
@@ -134,6 +135,8 @@ void dial_end(struct dial *d);
 
 /* The active color is another one. */
 void dial_all_anew(struct lane *l);
+/* The share is another one: those whose color that changes. */
+void dial_share_anew(struct lane *l);
 /* Leaves those backends whose connections are to end; so do those that have reached them. */
 void dial_leave_down(struct lane *l);
 /* Likewise those of nodes that are drained, in time: a round of it, bounded in work.  False: none has any
@@ -162,7 +165,8 @@ void dial_end_all(struct link *list, enum ending ending);
 void dial_become(struct dial *d, enum dial_state to, enum queue_end end);
 /* Gives its place on the backend back. */
 void dial_drop_backend(struct dial *d);
-/* By the present snapshot: of the active color, for previews of the other one. */
+/* By the present snapshot: of the active color, or of the one that has its share of clients; for previews of the
+ * idle one. */
 void dial_recolor(struct dial *d);
 
 /* For lane->connect_clock, queue_clock and retry_clock. */

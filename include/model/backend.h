@@ -39,6 +39,13 @@ enum backend_state { BACKEND_CHECKING, BACKEND_UP, BACKEND_DRAINING, BACKEND_DOW
  * in any case. */
 enum backend_use { BACKEND_NEVER, BACKEND_SPARE, BACKEND_STANDBY, BACKEND_USED };
 
+/* It is up, if only a backup. */
+static inline bool
+backend_use_is_well(enum backend_use use)
+{
+	return use == BACKEND_STANDBY || use == BACKEND_USED;
+}
+
 /* What the agent of a backend has said; what it does not say again stays. */
 struct backend_agent {
 	unsigned percent;	/* of the weight; 100 */

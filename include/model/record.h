@@ -8,6 +8,7 @@
 
 #include "model/claim_token.h"
 #include "model/color.h"
+#include "model/share.h"
 
 #define RECORD_NAME 64	/* with NUL: user and service names */
 #define RECORD_REASON 1025	/* with NUL */
@@ -21,15 +22,24 @@ enum change {
 	CHANGE_UNLOCK,
 	CHANGE_CLAIM,
 	CHANGE_RELEASE,
+	CHANGE_SHIFT,
 };
+
+/* Of the color or of a share, so that the epoch grows. */
+static inline bool
+change_is_of_color(enum change c)
+{
+	return c <= CHANGE_ROLLBACK || c == CHANGE_SHIFT;
+}
 
 struct record {
 	enum color color;
-	uint64_t epoch;	/* one more for each change of color; never less */
-	enum change change;	/* of the color: initial, flip or rollback */
+	uint64_t epoch;	/* one more for each change of color or share; never less */
+	enum change change;	/* of the color or share: initial, flip, rollback or shift */
 	int64_t at_us;	/* wall clock of that change */
 	char by[RECORD_NAME];
 	char reason[RECORD_REASON];
+	struct share share;	/* what the idle color has of the traffic */
 	bool forced;	/* that change skipped the gate: others obey without asking theirs */
 	char revision[REVISION_WORD];	/* of the flip of several services that made it, the same in all of them; "": of this one alone */
 	struct {
@@ -59,6 +69,13 @@ record_claimed(const struct record *r, int64_t now_us)
 
 /* Equal in every field. */
 bool record_same(const struct record *a, const struct record *b);
+/* What the color has of the traffic, of SHARE_WHOLE. */
+static inline uint32_t
+record_share(const struct record *r, enum color color)
+{
+	return share_held(&r->share, r->color, color);
+}
+
 bool record_same_lock(const struct record *a, const struct record *b);
 bool record_same_claim(const struct record *a, const struct record *b);
 
@@ -68,7 +85,8 @@ struct audit_entry {
 	int64_t at_us;
 	enum change change;
 	uint64_t epoch;	/* after it */
-	enum color from, to;	/* equal for locks and claims */
+	enum color from, to;	/* equal for locks and claims; of a shift: the active color, and the one whose share it is */
+	uint32_t share;	/* what `to` has after it, of SHARE_WHOLE; 0 also where it is not about that */
 	char by[RECORD_NAME];
 	uint32_t uid;
 	int32_t pid;

@@ -10,6 +10,7 @@
 #include "model/backend.h"
 #include "model/drain_orders.h"
 #include "model/maglev.h"
+#include "model/share.h"
 #include "model/tally.h"
 
 /* A backend on a node that is drained, and whose connections are to end. */
@@ -44,20 +45,34 @@ struct snapshot {
 	uint64_t epoch;
 	enum color active;
 	bool refuse;	/* nothing new: what is known is too old to be trusted */
-	struct snapshot_color colors[COLORS];	/* the idle one is for previews */
+	/* Both colors have clients: those whose points by `key` are below `threshold` are low's, the rest the other's. */
+	bool shared;
+	bool diverted;	/* the color `from` has no healthy backend: its clients are on the other one */
+	enum color low, from;
+	uint64_t threshold;	/* of 2^32 */
+	struct hash_secret key;
+	struct snapshot_color colors[COLORS];	/* the idle one is for previews, and for its share */
 };
 
 /* usable and weights are zeroed, of n[color] places for the builder to fill
  * (usable with references) before balance_prepare().  One reference, the caller's. */
 struct snapshot *snapshot_new(uint64_t generation, uint64_t epoch, enum color active, const unsigned n[COLORS]);
 struct snapshot *snapshot_ref(struct snapshot *s);
-/* The color of a connection or request that comes in there now: the active one, or
+/* The color of a connection or request that comes in there now, where none is shared: the active one, or
  * for previews the other. */
 static inline enum color
 snapshot_color(const struct snapshot *s, enum entrance entrance)
 {
 	return entrance == ENTRANCE_MAIN ? s->active : color_other(s->active);
 }
+/* Of a shared one and its main entrance: the color whose client has that point. */
+static inline enum color
+snapshot_share_color(const struct snapshot *s, uint32_t point)
+{
+	return point < s->threshold ? s->low : color_other(s->low);
+}
+/* Of the same active color: has a client another color by b than by a? */
+bool snapshot_shifts(const struct snapshot *a, const struct snapshot *b);
 /* May new connections go to that backend?  As slow as there are backends. */
 bool snapshot_uses(const struct snapshot *s, const struct backend *b);
 /* Are the connections of that backend to end? */

@@ -55,6 +55,7 @@ struct tally_color {
 	_Atomic uint64_t bytes_in, bytes_out;	/* from and to the client */
 	_Atomic uint64_t retries;	/* connects tried on a further backend */
 	_Atomic uint64_t no_port;	/* connects that had no port to come from */
+	_Atomic uint64_t diverted;	/* of its share, to the other color: it had no healthy backend */
 	/* Only of UDP: from and to the client, and those that found no way. */
 	_Atomic uint64_t datagrams_in, datagrams_out, datagrams_dropped;
 	/* Of clients, for a bake: model/judged.h. */

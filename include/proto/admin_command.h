@@ -22,6 +22,7 @@ enum admin_command {
 	ADMIN_IDLE,
 	ADMIN_CHECK,
 	ADMIN_FLIP,
+	ADMIN_SHIFT,
 	ADMIN_ROLLBACK,
 	ADMIN_LOCK,
 	ADMIN_UNLOCK,
@@ -89,6 +90,7 @@ enum admin_option {
 	ADMIN_OPT_SPREAD,
 	ADMIN_OPT_BAKE,
 	ADMIN_OPT_ON_REGRESSION,
+	ADMIN_OPT_TO,	/* of a shift */
 	ADMIN_OPT_WAIT_FOR,	/* --for of wait */
 };
 #define ADMIN_OPTIONS (ADMIN_OPT_WAIT_FOR + 1)
@@ -105,6 +107,7 @@ enum admin_option_kind {
 	ADMIN_KIND_TOKEN,	/* of a claim */
 	ADMIN_KIND_REGRESSION,	/* rollback, stop, tell */
 	ADMIN_KIND_WAIT_FOR,	/* applied, drained, baked */
+	ADMIN_KIND_PERCENT,	/* "10%" or "12.5", 0 to 100 */
 };
 
 struct admin_option_info {
@@ -171,6 +174,7 @@ struct admin_request {
 	bool node_wait;	/* node drain: it is waited for */
 	bool has_node_timeout, has_spread;
 	double node_timeout, spread;	/* seconds, of node_wait; 0 unless has_ */
+	uint32_t share;	/* --to, in hundredths of a percent */
 	struct str token;	/* empty: none given */
 	struct str reason;	/* empty: none given */
 	bool force, brief, summary, trouble, dry_run, epoch, no_cut, keep_claim;

@@ -60,6 +60,7 @@ struct fleet_member {
 	bool missing;	/* silent for too long, and never said goodbye */
 	struct fleet_service *services;
 	size_t n;
+	bool holds_shares;	/* older ones send all clients to the active color */
 	bool tells_pools;	/* older ones do not */
 	struct fleet_pool *pools;
 	size_t n_pools;
@@ -109,6 +110,8 @@ uint64_t fleet_cut(const struct fleet *f, const char *service, uint64_t epoch);
  * likely to have the service; any. */
 size_t fleet_objections(const struct fleet *f, const char *service, size_t place, enum color to, struct buf *names);
 
+/* Appends "lb2 pid 7 (1.4.0)" for each member, missing ones too, that serves the service and cannot hold a share. */
+size_t fleet_without_shares(const struct fleet *f, const char *service, struct buf *names);
 /* How many there are: those that are missing, or the others. */
 size_t fleet_count(const struct fleet *f, bool missing);
 

@@ -77,13 +77,12 @@ control_on_record(void *arg, const char *service, const struct record *r)
 {
 	struct control *c = arg;
 	struct service_ctl *ctl = control_find(c, str_from(service));
-	enum color from;
+	struct record was;
 	struct service *s;
 
 	if (ctl == NULL)
 		return;
 	s = ctl->service;
-	from = s->record.color;
 	if (s->known && r->epoch < s->record.epoch && r->change == CHANGE_INITIAL) {
 		forward_record(c, s, r);
 		return;
@@ -93,9 +92,10 @@ control_on_record(void *arg, const char *service, const struct record *r)
 			 LU("got", r->epoch));
 		return;
 	}
+	was = s->record;
 	s->record = *r;
 	if (s->known) {
-		rollout_on_record(ctl, from);
+		rollout_on_record(ctl, &was);
 		bake_on_record(ctl);
 		flip_on_record(ctl);
 		gate_check_on_record(ctl);
@@ -162,7 +162,8 @@ control_describe(void *arg, struct fleet_member *self)
 		f = &self->services[at++];
 		str_copy(f->name, sizeof(f->name), str_from(s->config->name));
 		f->applied = s->applied_epoch;
-		f->holding = (unsigned)engines_count(c->services[i], color_other(s->record.color));
+		/* What has its share is not to become empty. */
+		f->holding = s->record.share.idle > 0 ? 0 : (unsigned)engines_count(c->services[i], color_other(s->record.color));
 		f->cut = c->services[i]->cut_epoch == f->applied ? c->services[i]->cut : 0;
 		for (int k = 0; k < COLORS; k++) {
 			f->colors[k].healthy = (unsigned)service_healthy(s, (enum color)k);

@@ -136,10 +136,14 @@ flip_fill_entry(const struct flip *f, struct audit_entry *a, uint64_t epoch, enu
 	str_copy(a->service, sizeof(a->service), str_from(f->ctl->service->config->name));
 	a->at_us = clock_wall_us();
 	audit_set_host(a);
-	a->change = q->kind;
+	a->change = f->next.change;
 	a->epoch = epoch;
 	a->from = f->from;
 	a->to = f->to;
+	if (a->change == CHANGE_SHIFT) {
+		a->to = color_other(f->from);
+		a->share = q->kind == CHANGE_SHIFT ? q->share : f->next.share.idle;
+	}
 	memcpy(a->by, q->by.user, sizeof(a->by));
 	a->uid = q->by.uid;
 	a->pid = q->by.pid;
@@ -161,7 +165,8 @@ note_refusal(struct flip *f, enum err e, const char *message)
 	struct control *c = flip_control(f);
 	struct audit_entry a;
 
-	ctl->flips_total.by_result[f->to][e]++;
+	if (f->next.change != CHANGE_SHIFT)
+		ctl->flips_total.by_result[f->to][e]++;
 	flip_fill_entry(f, &a, ctl->service->record.epoch, e);
 	if (ctl->service->known)
 		c->store->note(c->store, &a);
@@ -406,6 +411,7 @@ flip_new(struct service_ctl *ctl, const struct flip_request *request, struct fli
 	f->request = *request;
 	f->from = ctl->service->record.color;
 	f->to = request->kind == CHANGE_ROLLBACK ? color_other(f->from) : request->to;
+	f->next.change = request->kind;
 	flip_watch(&f->watcher, watcher);
 	f->started = clock_now();
 	f->healthy_until = request->wait_healthy > 0 ? f->started + request->wait_healthy : 0;

@@ -49,12 +49,12 @@ flip_applied(struct flip *f)
 	struct service_ctl *ctl = f->ctl;
 	double seconds = clock_now() - f->started;
 
-	if (f->changed) {
+	if (f->changed && f->next.change != CHANGE_SHIFT) {
 		ctl->flips_total.by_result[f->to][OK]++;
 		observe_seconds(ctl, seconds);
 	}
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_APPLIED, .epoch = f->epoch, .seconds = seconds });
-	if (f->request.wait == FLIP_WAIT_DRAINED && (ctl->drain != NULL || ctl->rollout.flipped)) {
+	if (f->request.wait == FLIP_WAIT_DRAINED && (ctl->drain != NULL || rollout_will_drain(ctl))) {
 		flip_wait_for_drain(f);
 		return;
 	}
@@ -303,11 +303,11 @@ flip_on_store(void *arg, enum err e, const struct record *now, const struct why 
 		f->epoch = now->epoch;
 	flip_become(f, FLIP_APPLYING);
 	BUS_EMIT(&flip_control(f)->bus, LOG_INFO_LEVEL, "flip.committed", ctl->service, LS("from", color_word(f->from)),
-		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->request.kind)),
+		 LS("to", color_word(f->to)), LU("epoch", f->epoch), LS("kind", change_word(f->next.change)), LF("percent", f->gains / 100.0),
 		 LS("by", f->request.by.user), LS("reason", f->request.reason),
 		 LR(NULL, flip_revision_json(ctl->service->record.revision, revision)));
 	flip_tell(f->watcher, &(struct flip_event){ .kind = FLIP_EVENT_COMMITTED, .epoch = f->epoch });
-	if (f->request.bake > 0 && ctl->service->record.epoch == f->epoch)
+	if (f->request.bake > 0 && f->next.change == CHANGE_FLIP && ctl->service->record.epoch == f->epoch)
 		bake_begin(ctl, &f->request, f->to, f->epoch);
 	if (f->request.wait == FLIP_WAIT_NONE)
 		flip_answer_ok(f);

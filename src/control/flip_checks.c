@@ -114,6 +114,14 @@ flip_refuse_without_store(struct flip *f, const struct why *why)
 	flip_refuse(f, E_STORE, text);
 }
 
+static bool
+flip_will_drain(const struct flip *f)
+{
+	const struct record *now = &f->ctl->service->record;
+
+	return f->next.share.idle == 0 && (f->next.color != now->color || now->share.idle > 0);
+}
+
 void
 flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *revision)
 {
@@ -125,9 +133,10 @@ flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *re
 	if (same)
 		return;
 	f->epoch = now->epoch + 1;
-	w->next.color = f->to;
+	w->next.color = f->next.color;
+	w->next.share = f->next.share;
 	w->next.epoch = f->epoch;
-	w->next.change = q->kind;
+	w->next.change = f->next.change;
 	w->next.at_us = clock_wall_us();
 	memcpy(w->next.by, q->by.user, sizeof(w->next.by));
 	memcpy(w->next.reason, q->reason, sizeof(w->next.reason));
@@ -135,13 +144,14 @@ flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *re
 	str_copy(w->next.revision, sizeof(w->next.revision), str_from(revision));
 	if (q->token[0] != '\0') {
 		w->token = q->token;
-		w->next.claim.on = q->keep_claim;
+		/* A share is not the deployment's end. */
+		w->next.claim.on = q->keep_claim || f->next.change == CHANGE_SHIFT;
 		w->next.claim.epoch = f->epoch;
 	}
 	flip_fill_entry(f, &w->entry, f->epoch, OK);
 	memcpy(w->entry.revision, w->next.revision, sizeof(w->entry.revision));
 	/* Without another color no drain begins that it could be for. */
-	rollout_wish(f->ctl, &w->next, q->has_drain && f->to != now->color ? q->drain : -1);
+	rollout_wish(f->ctl, &w->next, q->has_drain && flip_will_drain(f) ? q->drain : -1);
 }
 
 static void
@@ -191,7 +201,7 @@ flip_on_fleet(struct flip *f)
 	char text[1024];
 	size_t against = 0;
 
-	if (flip_refuse_if_outdated(f))
+	if (flip_refuse_if_outdated(f) || flip_refuse_unshared(f))
 		return;
 	buf_init(&names, 600);
 	if (!f->request.force)
@@ -241,40 +251,6 @@ flip_on_gate(struct gate *g, void *arg)
 	/* Asking took time; a lock set meanwhile counts. */
 	if (!flip_refuse_if_barred(f))
 		ask_fleet(f);
-}
-
-/* Whom a rollback leads back to; false when the flip has been answered. */
-static bool
-resolve_rollback(struct flip *f)
-{
-	const struct record *r = &f->ctl->service->record;
-	char text[256];
-
-	f->to = color_other(r->color);
-	switch (r->change) {
-	case CHANGE_ROLLBACK:
-		f->to = r->color;
-		if (f->member != NULL) {
-			flip_group_ready(f, true);
-			return false;
-		}
-		flip_answer_ok(f);
-		flip_free(f);
-		return false;
-	case CHANGE_FLIP:
-		return true;
-	case CHANGE_INITIAL:
-	case CHANGE_LOCK:
-	case CHANGE_UNLOCK:
-	case CHANGE_CLAIM:
-	case CHANGE_RELEASE:
-		break;
-	}
-	f->to = r->color;
-	snprintf(text, sizeof(text), "%s has never been flipped: there is nothing to roll back",
-		 f->ctl->service->config->name);
-	flip_refuse(f, E_CONFLICT, text);
-	return false;
 }
 
 static bool
@@ -408,17 +384,16 @@ flip_run_checks(struct flip *f)
 			flip_refuse_without_store(f, &f->not_fresh);
 		return;
 	}
-	if (f->request.kind == CHANGE_ROLLBACK) {
-		if (!resolve_rollback(f))
-			return;
-	} else if (f->to == s->record.color && !is_disputed(f) && !forces_others(f)) {
+	if (!flip_plan(f))
+		return;
+	if (f->request.kind != CHANGE_ROLLBACK && flip_is_done(f) && !is_disputed(f) && !forces_others(f)) {
 		if (f->member != NULL)
 			flip_group_ready(f, true);
 		else
 			flip_already_active(f);
 		return;
 	}
-	if (flip_refuse_if_barred(f))
+	if (flip_refuse_if_barred(f) || flip_refuse_unshared(f))
 		return;
 	if (f->request.force) {
 		ask_fleet(f);

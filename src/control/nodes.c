@@ -376,7 +376,7 @@ nodes_may_obey(const struct control *c, const char *pool, const struct overlay *
 		if (s->config->pool == NULL || strcmp(s->config->pool, pool) != 0)
 			continue;
 		for (enum color color = GREEN; color <= BLUE; color++) {
-			if (s->config->colors[color].port == 0 || (s->known && color != s->record.color) ||
+			if (s->config->colors[color].port == 0 || (s->known && record_share(&s->record, color) == 0) ||
 			    !takes_the_last(p, s, color, next))
 				continue;
 			why_set(why, E_UNHEALTHY,

@@ -246,7 +246,7 @@ peer_is_settled(const struct control *c, const char **why)
 
 		if (!list_empty(&ctl->flips) || !list_empty(&ctl->healing))
 			*why = "a flip is under way";
-		else if (ctl->rollout.state == ROLLOUT_PUBLISHED && ctl->rollout.flipped)
+		else if (ctl->rollout.state == ROLLOUT_PUBLISHED && (ctl->rollout.flipped || ctl->rollout.shifted))
 			*why = "a flip is not applied yet";
 	}
 	if (nodes_are_changing(c->nodes))

@@ -107,6 +107,7 @@ void
 peer_put_record(struct buf *b, const struct record *r)
 {
 	size_t row = tlv_open(b, PEER_T_RECORD), lock;
+	char share[SHARE_TEXT];
 
 	peer_put_str(b, PEER_T_COLOR, color_word(r->color));
 	tlv_u64(b, PEER_T_EPOCH, r->epoch);
@@ -117,6 +118,10 @@ peer_put_record(struct buf *b, const struct record *r)
 	tlv_u64(b, PEER_T_FORCED, r->forced);
 	if (r->revision[0] != '\0')
 		peer_put_str(b, PEER_T_REVISION, r->revision);
+	if (r->share.idle > 0) {
+		share_format(&r->share, r->epoch, share);
+		peer_put_str(b, PEER_T_SHARE, share);
+	}
 	if (r->lock.on) {
 		lock = tlv_open(b, PEER_T_LOCK);
 		tlv_u64(b, PEER_T_AT_US, (uint64_t)r->lock.at_us);
@@ -145,6 +150,8 @@ peer_take_record(struct str row, struct record *out)
 	take_text(out->reason, sizeof(out->reason), r, PEER_T_REASON);
 	out->forced = peer_u64(r, PEER_T_FORCED) != 0;
 	take_text(out->revision, sizeof(out->revision), r, PEER_T_REVISION);
+	if (!share_parse(peer_str(r, PEER_T_SHARE), out->epoch, &out->share))
+		return false;
 	if (peer_has(r, PEER_T_CLAIM))
 		take_claim(peer_str(r, PEER_T_CLAIM), out);
 	if (!peer_has(r, PEER_T_LOCK))

@@ -110,6 +110,7 @@ static const struct single {
 	{ PEER_T_RETRIES, offsetof(struct tally_color, retries) },
 	{ PEER_T_NO_PORT, offsetof(struct tally_color, no_port) },
 	{ PEER_T_EXPOSURES, offsetof(struct tally_color, exposures) },
+	{ PEER_T_DIVERTED, offsetof(struct tally_color, diverted) },
 	{ PEER_T_DATAGRAMS_IN, offsetof(struct tally_color, datagrams_in) },
 	{ PEER_T_DATAGRAMS_OUT, offsetof(struct tally_color, datagrams_out) },
 	{ PEER_T_DATAGRAMS_DROPPED, offsetof(struct tally_color, datagrams_dropped) },

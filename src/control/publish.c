@@ -59,6 +59,25 @@ add_leaving(const struct service *s, struct backend *b, struct snapshot *snap)
 	};
 }
 
+/* A color is well as long as one of its backends is up, if only a backup. */
+static void
+share_traffic(const struct service *s, const enum backend_use best[COLORS], struct snapshot *snap)
+{
+	const struct share *share = &s->record.share;
+
+	if (share->idle == 0)
+		return;
+	snap->shared = true;
+	snap->low = share->low;
+	snap->threshold = share_threshold(share, s->record.color);
+	snap->key = share->key;
+	for (enum color c = GREEN; c <= BLUE; c++)
+		if (!backend_use_is_well(best[c]) && backend_use_is_well(best[color_other(c)])) {
+			snap->diverted = true;
+			snap->from = c;
+		}
+}
+
 struct snapshot *
 publish_build(struct service *s)
 {
@@ -92,6 +111,7 @@ publish_build(struct service *s)
 							  service_maglev(s, (enum color)c) :
 							  NULL);
 	}
+	share_traffic(s, best, snap);
 	for (size_t i = 0; i < s->n_parted; i++)
 		add_leaving(s, s->parted[i].backend, snap);
 	return snap;
@@ -114,12 +134,29 @@ tell_of_backups(struct service_ctl *ctl)
 	}
 }
 
+/* Where a color that shares the traffic has lost its last healthy backend, the other one serves its clients. */
+static void
+tell_of_diversion(struct service_ctl *ctl, const struct snapshot *snap)
+{
+	struct service *s = ctl->service;
+	enum color from = snap->diverted ? snap->from : ctl->diverted_from;
+
+	if (snap->diverted == ctl->diverted && from == ctl->diverted_from)
+		return;
+	ctl->diverted = snap->diverted;
+	ctl->diverted_from = from;
+	BUS_EMIT(&ctl->control->bus, snap->diverted ? LOG_WARN_LEVEL : LOG_INFO_LEVEL,
+		 snap->diverted ? "share.diverted" : "share.restored", s, LS("color", color_word(from)),
+		 LS("to", color_word(color_other(from))));
+}
+
 static struct snapshot *
 build_due(struct service_ctl *ctl)
 {
 	struct snapshot *snap = publish_build(ctl->service);
 
 	tell_of_backups(ctl);
+	tell_of_diversion(ctl, snap);
 	ctl->dirty = false;
 	snap->refuse = control_refuses(ctl->control) && !ctl->service->colorless;
 	return snap;

@@ -80,35 +80,46 @@ rollout_start(struct service_ctl *ctl)
 }
 
 static void
-begin_anew(struct service_ctl *ctl, enum color from)
+begin_anew(struct service_ctl *ctl, const struct record *was)
 {
 	struct service *s = ctl->service;
+	const struct record *r = &s->record;
+	bool flipped = r->color != was->color;
+	enum color idle = color_other(r->color);
 
-	BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(from)),
-		 LS("to", color_word(s->record.color)), LU("epoch", s->record.epoch), LS("by", s->record.by));
+	if (flipped)
+		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applying", s, LS("from", color_word(was->color)),
+			 LS("to", color_word(r->color)), LU("epoch", r->epoch), LS("by", r->by));
+	else
+		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "shift.applying", s, LS("color", color_word(idle)),
+			 LF("percent_before", was->share.idle / 100.0), LF("percent", r->share.idle / 100.0),
+			 LU("epoch", r->epoch), LS("by", r->by));
 	flip_on_superseded(ctl);
-	quality_on_flip(ctl->quality, s, from, clock_now());
-	bake_on_flip(ctl, from, clock_now());
+	if (flipped) {
+		quality_on_flip(ctl->quality, s, was->color, clock_now());
+		bake_on_flip(ctl, was->color, clock_now());
+	}
 	drain_cancel(ctl);
 	/* The same epoch with another color (a store that was tampered with) has
 	 * to be applied anew. */
-	if (s->applied_epoch >= s->record.epoch)
-		s->applied_epoch = s->record.epoch - 1;
-	ctl->rollout.flipped = true;
+	if (s->applied_epoch >= r->epoch)
+		s->applied_epoch = r->epoch - 1;
+	ctl->rollout.flipped |= flipped;
+	ctl->rollout.shifted |= !flipped;
 	ctl->rollout.generation = s->generation + 1;
 	if (ctl->rollout.state != ROLLOUT_WAITING)
 		rollout_publish(ctl);
 }
 
 void
-rollout_on_record(struct service_ctl *ctl, enum color from)
+rollout_on_record(struct service_ctl *ctl, const struct record *was)
 {
 	struct service *s = ctl->service;
 
-	if (s->record.color != from) {
-		begin_anew(ctl, from);
+	if (s->record.color != was->color || !share_same(&s->record.share, &was->share)) {
+		begin_anew(ctl, was);
 	} else if (ctl->rollout.state >= ROLLOUT_APPLIED && s->record.epoch > s->applied_epoch) {
-		/* A new epoch without a new color: nothing to hand over. */
+		/* A new epoch without a new color or share: nothing to hand over. */
 		s->applied_epoch = s->record.epoch;
 		control_announce(ctl->control);
 		flip_on_applied(ctl);
@@ -136,7 +147,7 @@ rollout_begin_again(struct service_ctl *ctl)
 {
 	struct service *s = ctl->service;
 
-	ctl->rollout.flipped = false;
+	ctl->rollout.flipped = ctl->rollout.shifted = false;
 	ctl->rollout.leftover = !s->colorless;
 	ctl->rollout.generation = s->generation + 1;
 	rollout_publish(ctl);
@@ -174,7 +185,7 @@ resume_legacy(struct service_ctl *ctl)
 	struct drain_legacy legacy = *ctl->rollout.legacy;
 
 	rollout_free(ctl);
-	if (legacy.color == ctl->service->record.color)
+	if (record_share(&ctl->service->record, legacy.color) > 0)
 		return;
 	rollout_become(ctl, ROLLOUT_DRAINING);
 	drain_resume(ctl, &legacy);
@@ -192,8 +203,14 @@ resume_drain(struct service_ctl *ctl)
 	/* A change that is said to come yet has had no time. */
 	if (rest > whole)
 		rest = whole;
-	if (engines_count(ctl, color_other(r->color)) > 0)
+	if (r->share.idle == 0 && engines_count(ctl, color_other(r->color)) > 0)
 		start_drain(ctl, rest > 0 ? rest : 0);
+}
+
+bool
+rollout_will_drain(const struct service_ctl *ctl)
+{
+	return (ctl->rollout.flipped || ctl->rollout.shifted) && ctl->service->record.share.idle == 0;
 }
 
 void
@@ -201,18 +218,18 @@ rollout_on_acked(struct service_ctl *ctl)
 {
 	struct rollout *r = &ctl->rollout;
 	struct service *s = ctl->service;
-	bool flipped = r->flipped;
+	bool flipped = r->flipped, shifted = r->shifted, moved = flipped || shifted;
 	char revision[FLIP_REVISION_JSON];
 
 	if (r->state != ROLLOUT_PUBLISHED || s->acked < r->generation)
 		return;
 	rollout_become(ctl, ROLLOUT_APPLIED);
 	s->applied_epoch = s->record.epoch;
-	if (!flipped && r->legacy != NULL)
+	if (!moved && r->legacy != NULL)
 		resume_legacy(ctl);
-	else if (!flipped && !r->resumed && !s->colorless)
+	else if (!moved && !r->resumed && !s->colorless)
 		resume_drain(ctl);
-	else if (r->leftover && engines_count(ctl, color_other(s->record.color)) > 0)
+	else if (r->leftover && s->record.share.idle == 0 && engines_count(ctl, color_other(s->record.color)) > 0)
 		start_drain(ctl, -1);
 	r->leftover = false;
 	rollout_free(ctl);
@@ -222,13 +239,17 @@ rollout_on_acked(struct service_ctl *ctl)
 		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "flip.applied", s, LS("to", color_word(s->record.color)),
 			 LU("epoch", s->record.epoch), LS("by", s->record.by), LS("reason", s->record.reason),
 			 LR(NULL, flip_revision_json(s->record.revision, revision)));
-	/* Still `flipped`: a client that waits for the drain that begins now is not told that there is none. */
+	else if (shifted)
+		BUS_EMIT(&ctl->control->bus, LOG_INFO_LEVEL, "shift.applied", s, LS("color", color_word(color_other(s->record.color))),
+			 LF("percent", s->record.share.idle / 100.0), LU("epoch", s->record.epoch), LS("by", s->record.by),
+			 LS("reason", s->record.reason));
+	/* Still `flipped` or `shifted`: a client that waits for the drain that begins now is not told that there is none. */
 	flip_on_applied(ctl);
-	if (!flipped)
+	if (!moved)
 		return;
-	r->flipped = false;
-	/* Orders are the successor's to give. */
-	if (ctl->control->yielded)
+	r->flipped = r->shifted = false;
+	/* Orders are the successor's to give; what has its share stays. */
+	if (ctl->control->yielded || s->record.share.idle > 0)
 		return;
 	start_drain(ctl, rollout_is_ours(ctl) ? r->wish.timeout : -1);
 }

@@ -411,18 +411,17 @@ dial_waiting_begin(struct waiter *w)
 {
 	struct dial *d = container_of(w, struct dial, waiter);
 	struct lane *l = d->lane;
-	enum color active = l->snapshot->active;
+	uint8_t color = d->color;
 	struct backend *b;
 
 	CHECK(d->state == DIAL_WAITING);
-	if (d->color != active) {
-		d->color = (uint8_t)active;
+	dial_recolor(d);
+	if (d->color != color)
 		forget_tries(d);
-	}
 	if (d->tried != NULL && l->worker->now - d->born - (double)d->dialed >= TRY_AGAIN_AFTER)
 		tried_free(&d->tried);
 	b = take_backend(d);
-	if (b == NULL && l->snapshot->colors[active].n > 0)
+	if (b == NULL && l->snapshot->colors[d->color].n > 0)
 		return false;
 	/* In the first line a place in the service is its. */
 	if (d->waiter.kind == WAITER_SESSION)

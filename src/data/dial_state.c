@@ -18,14 +18,44 @@ is_counted(enum dial_state s)
 	return s == DIAL_DIALING || s == DIAL_REACHED;
 }
 
+/* Of a service between its colors. */
+static enum color
+dial_shared_color(const struct dial *d)
+{
+	const struct snapshot *s = d->lane->snapshot;
+	size_t n;
+	const uint8_t *source = endpoint_source(&d->peer, &n);
+
+	return snapshot_share_color(s, share_point(&s->key, source, n));
+}
+
+/* Where the color is not the client's own, that is counted once, as dialing begins. */
+static enum color
+dial_color(const struct dial *d, bool *diverted)
+{
+	const struct snapshot *s = d->lane->snapshot;
+	enum color color;
+
+	*diverted = false;
+	if (!s->shared || d->entrance != ENTRANCE_MAIN)
+		return snapshot_color(s, (enum entrance)d->entrance);
+	color = dial_shared_color(d);
+	*diverted = s->diverted && color == s->from;
+	return *diverted ? color_other(color) : color;
+}
+
 void
 dial_recolor(struct dial *d)
 {
 	const struct snapshot *now = d->lane->snapshot;
 	bool counted = is_counted((enum dial_state)d->state);
-	enum color color = snapshot_color(now, (enum entrance)d->entrance);
+	bool diverted;
+	enum color color = dial_color(d, &diverted);
 
 	d->epoch = now->epoch;
+	if (diverted && !d->diverted)
+		tally_add(&d->lane->tally->colors[d->entrance][color_other(color)].diverted, 1);
+	d->diverted = diverted;
 	if (d->color == color)
 		return;
 	if (counted)
@@ -161,6 +191,18 @@ dial_all_anew(struct lane *l)
 {
 	LIST_EACH(it, &l->dialing)
 		dial_anew(list_entry(it, struct dial, link));
+}
+
+void
+dial_share_anew(struct lane *l)
+{
+	LIST_EACH(it, &l->dialing) {
+		struct dial *d = list_entry(it, struct dial, link);
+		bool diverted;
+
+		if (dial_color(d, &diverted) != (enum color)d->color)
+			dial_anew(d);
+	}
 }
 
 static void

@@ -161,6 +161,7 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 	struct snapshot *old = l->snapshot;
 	enum color active = (*snapshot)->active;
 	bool first = old == NULL, flipped = old != NULL && old->active != active;
+	bool shifted = old != NULL && !flipped && snapshot_shifts(old, *snapshot);
 
 	ON_WORKER(l->worker);
 	l->snapshot = *snapshot;
@@ -169,12 +170,16 @@ lane_take_snapshot(struct lane *l, struct snapshot **snapshot)
 		balance_round_move(&l->rounds[c], old != NULL ? &old->colors[c] : NULL, &l->snapshot->colors[c]);
 	if (!l->stopping)
 		l->drain[active].on = l->drain[active].ordered = false;
+	if (!l->stopping && l->snapshot->shared)
+		l->drain[color_other(active)].on = l->drain[color_other(active)].ordered = false;
 	l->mode->take_snapshot(l, flipped);
 	if (flipped) {
 		/* A connect that is still under way to the wrong color would break the
 		 * promise of "applied". */
 		dial_all_anew(l);
 		handshake_recolor_all(l);
+	} else if (shifted) {
+		dial_share_anew(l);
 	}
 	leave_down(l);
 	snapshot_unref(&old);

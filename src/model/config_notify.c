@@ -167,7 +167,7 @@ static const char *const known_events[] = {
 	"node.watched", "nodes.none_left", "nodes.watch_failed", "nodes.watch_recovered", "nodes.watch_role", "nodes.watched",
 	"reload.applied", "reload.failed", "service.added", "service.claim_expired", "service.claimed",
 	"service.locked", "service.released", "service.removed", "service.renamed", "service.unlocked",
-	"store.epoch_lower", "store.forwarded", "store.fresh", "store.not_forwarded", "store.stale",
+	"share.diverted", "share.restored", "shift.applied", "shift.applying", "store.epoch_lower", "store.forwarded", "store.fresh", "store.not_forwarded", "store.stale",
 	"teald.closing", "teald.drained", "teald.draining", "teald.serving", "teald.stopping",
 	"upgrade.failed", "upgrade.finished", "upgrade.prepared", "upgrade.serving", "upgrade.started",
 	"upgrade.timeout", "upgrade.yielded", "worker.stalled", NULL,

@@ -194,7 +194,7 @@ static const char *const log_words[] = {
 	"end", "endpoints", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
 	"first_byte_seconds", "force", "from", "generation", "got", "grpc_status", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on", "orphans",
-	"path", "paused", "peer", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
+	"path", "paused", "peer", "percent", "percent_before", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
 	"renewed", "request_id", "result", "resumed", "retries", "revision", "sample", "seconds", "service", "services",
 	"signal", "sni", "socket", "status", "store_color", "store_epoch", "subject", "targets", "time",
 	"timeout", "tls", "tls_seconds", "to", "total", "trace_id", "tried", "ttl", "type", "uid", "until", "user", "user_agent", "verb",

@@ -27,6 +27,8 @@ change_word(enum change c)
 		return "claim";
 	case CHANGE_RELEASE:
 		return "release";
+	case CHANGE_SHIFT:
+		return "shift";
 	}
 	return "";
 }
@@ -55,13 +57,14 @@ record_same(const struct record *a, const struct record *b)
 {
 	return a->color == b->color && a->epoch == b->epoch && a->change == b->change && a->at_us == b->at_us &&
 	       a->forced == b->forced && strcmp(a->by, b->by) == 0 && strcmp(a->reason, b->reason) == 0 &&
-	       strcmp(a->revision, b->revision) == 0 && record_same_lock(a, b) && record_same_claim(a, b);
+	       strcmp(a->revision, b->revision) == 0 && record_same_lock(a, b) && record_same_claim(a, b) &&
+	       share_same(&a->share, &b->share);
 }
 
 bool
 change_from_word(const char *word, enum change *out)
 {
-	for (int c = CHANGE_INITIAL; c <= CHANGE_RELEASE; c++)
+	for (int c = CHANGE_INITIAL; c <= CHANGE_SHIFT; c++)
 		if (strcmp(word, change_word((enum change)c)) == 0) {
 			*out = (enum change)c;
 			return true;

@@ -29,6 +29,15 @@ snapshot_ref(struct snapshot *s)
 }
 
 bool
+snapshot_shifts(const struct snapshot *a, const struct snapshot *b)
+{
+	if (!a->shared || !b->shared)
+		return a->shared != b->shared;
+	return a->threshold != b->threshold || a->low != b->low || a->diverted != b->diverted || a->from != b->from ||
+	       a->key.k[0] != b->key.k[0] || a->key.k[1] != b->key.k[1];
+}
+
+bool
 snapshot_uses(const struct snapshot *s, const struct backend *b)
 {
 	const struct snapshot_color *c = &s->colors[b->color];

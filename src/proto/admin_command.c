@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/percent.h"
 #include "proto/admin_command.h"
 
 struct parse {
@@ -171,6 +172,7 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 		return OK;
 	case ADMIN_OPT_ON_REGRESSION:
 	case ADMIN_OPT_WAIT_FOR:
+	case ADMIN_OPT_TO:
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -258,6 +260,15 @@ take_wait_for(const struct parse *p, struct str value)
 	return OK;
 }
 
+static enum err
+take_percent(const struct parse *p, const struct admin_option_info *o, struct str value)
+{
+	if (!percent_parse(value, &p->out->share))
+		return command_error(p, E_USAGE, "--%s=%.*s: not a share from 0%% to 100%%, such as 10%% or 2.5%%", o->key,
+				     SHOWN(value));
+	return OK;
+}
+
 /* --wait is one thing for a flip and another for a claim. */
 static const struct admin_option_info *
 option_find(const struct admin_command_info *info, struct str key)
@@ -317,6 +328,7 @@ flag_of(struct admin_request *out, enum admin_option option)
 	case ADMIN_OPT_BINARY:
 	case ADMIN_OPT_NODE_WAIT:
 	case ADMIN_OPT_SPREAD:
+	case ADMIN_OPT_TO:
 	case ADMIN_OPT_CONFIG:
 		break;
 	}
@@ -365,6 +377,8 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return take_regression(p, opt->value);
 	case ADMIN_KIND_WAIT_FOR:
 		return take_wait_for(p, opt->value);
+	case ADMIN_KIND_PERCENT:
+		return take_percent(p, o, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -534,6 +548,9 @@ take_args(const struct parse *p, const struct str *args, size_t n)
 			return take_targets(p, args, n, false);
 		out->service = args[0];
 		return OK;
+	case ADMIN_SHIFT:
+		out->service = args[0];
+		return take_color_at(p, "", args[1], &out->color, &out->has_at_epoch, &out->at_epoch);
 	case ADMIN_NODE:
 		return take_node(p, args, n);
 	case ADMIN_BAKE:
@@ -622,6 +639,9 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 		return command_error(&p, E_USAGE, "--spread needs --wait: without it the node keeps its connections");
 	if (out->has_spread && out->has_node_timeout && out->spread > out->node_timeout)
 		return command_error(&p, E_USAGE, "--spread is longer than --wait, within which connections end");
+	if (out->command == ADMIN_SHIFT && out->wait == ADMIN_WAIT_DRAINED && out->share > 0 && out->share < PERCENT_WHOLE)
+		return command_error(&p, E_USAGE, "--wait=drained is for 0%% and 100%%: between them both colors keep their "
+				     "connections");
 	if (out->keep_claim && out->token.n == 0)
 		return command_error(&p, E_USAGE, "--keep-claim needs --token: it is about that claim");
 	return take_args(&p, line->args + 1, n);

@@ -63,6 +63,9 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"what a bake does when COLOR is worse (default: flip.on_regression)" },
 	[ADMIN_OPT_WAIT_FOR] = { ADMIN_OPT_WAIT_FOR, "for", ADMIN_KIND_WAIT_FOR, "applied|drained|baked",
 		"what is waited for" },
+	[ADMIN_OPT_TO] = { ADMIN_OPT_TO, "to", ADMIN_KIND_PERCENT, "N%",
+		"what COLOR has of the clients from now on, such as 10% or 2.5%; 0% ends the share, "
+		"100% is a flip" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -99,6 +102,12 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"status 7), or inconclusive (12).\n"
 		"Several services, as web=blue api=blue, or the name of a group, are flipped as\n"
 		"one: all are checked, then all are stored, or none; one refusal refuses all.\n" },
+	[ADMIN_SHIFT] = { ADMIN_SHIFT, "shift", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_FLIP, 2, 2,
+		FLIP_OPTIONS | BIT(ADMIN_OPT_TO), BIT(ADMIN_OPT_TO), true, "gives the idle COLOR a share of the clients",
+		"Checked as a flip is, and a change as a flip is: the epoch grows by one, and the\n"
+		"reply comes when it is applied.  The active color stays active and has the\n"
+		"rest.  A client stays on its color: a share that grows moves none back.\n"
+		"rollback ends the share.\n" },
 	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
 		FLIP_OPTIONS, 0, true, "undoes the last flip, once",
 		"Connections that are still draining on the color it returns to stay.\n"

@@ -81,10 +81,10 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 	const char *id, *host, *version, *run = "";
 	json_int_t at;
 	json_t *pools = NULL;
-	int pid, ready;
-	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o, s?o}", "id", &id, "run", &run, "host",
+	int pid, ready, shares = 0;
+	bool ok = json_unpack(o, "{s:s, s?s, s:s, s:s, s:i, s:I, s:b, s:o, s?o, s?b}", "id", &id, "run", &run, "host",
 			      &host, "version", &version, "pid", &pid, "at_us", &at, "ready", &ready,
-			      "services", &services, "pools", &pools) == 0 &&
+			      "services", &services, "pools", &pools, "shares", &shares) == 0 &&
 		  at >= 0 && at <= CLOCK_US_MAX && json_is_object(services) &&
 		  str_copy(m.id, sizeof(m.id), str_from(id)) && read_services(services, &m) &&
 		  fleet_pools_read(pools, &m);
@@ -97,6 +97,7 @@ fleet_add(struct fleet *f, struct str heartbeat, const char *self_id)
 		m.at_us = at;
 		m.heard = f->now;
 		m.ready = ready != 0;
+		m.holds_shares = shares != 0;
 		m.self = strcmp(m.id, self_id) == 0;
 		/* All use the store's clock: a time ahead of it is as wrong as an old one. */
 		m.missing = !m.self && fabs((double)(f->now_us - at) / 1e6) > FLEET_MISSING_AFTER;
@@ -265,6 +266,20 @@ fleet_objections(const struct fleet *f, const char *service, size_t place, enum 
 	return n;
 }
 
+size_t
+fleet_without_shares(const struct fleet *f, const char *service, struct buf *names)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct fleet_member *m = &f->members[i];
+
+		if (!m->self && !m->holds_shares && service_of_member(m, service) != NULL)
+			buf_printf(names, "%s%s pid %d (%s)", n++ > 0 ? ", " : "", m->host, m->pid, m->version);
+	}
+	return n;
+}
+
 static void
 member_color(struct json *j, const struct fleet_service *s, enum color c)
 {
@@ -283,6 +298,7 @@ fleet_format(const struct fleet_member *m, struct buf *out)
 	json_init(&j, out);
 	json_object(&j, NULL);
 	json_cstr(&j, "id", m->id);
+	json_bool(&j, "shares", true);
 	json_cstr(&j, "run", m->run);
 	json_cstr(&j, "host", m->host);
 	json_cstr(&j, "version", m->version);

@@ -102,6 +102,7 @@ redis_record_format(const struct record *r, struct redis_record_text *out)
 	out->revision[0] = '\0';
 	if (r->revision[0] != '\0')
 		snprintf(out->revision, sizeof(out->revision), "%s@%llu", r->revision, (unsigned long long)r->epoch);
+	share_format(&r->share, r->epoch, out->share);
 }
 
 /* NULL for nil, or for what is no text. */
@@ -196,7 +197,7 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 		return why_set(why, E_STORE, "the field epoch is %llu, " REDIS_NUMBER_TOO_GREAT,
 			       (unsigned long long)epoch);
 	out->epoch = epoch;
-	if (text[3] == NULL || !change_from_word(text[3], &out->change) || out->change > CHANGE_ROLLBACK)
+	if (text[3] == NULL || !change_from_word(text[3], &out->change) || !change_is_of_color(out->change))
 		out->change = text[2] != NULL && text[2][0] != '\0' ? CHANGE_FLIP :
 			      epoch == 1                            ? CHANGE_INITIAL :
 								      CHANGE_ROLLBACK;
@@ -213,6 +214,9 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 		return why_set(why, E_STORE, "the field claimed is not what Teal writes there");
 	if (text[10] != NULL)
 		parse_revision(text[10], out);
+	if (reply->element[11]->type != REDIS_REPLY_NIL &&
+	    (text[11] == NULL || !share_parse(str_from(text[11]), out->epoch, &out->share)))
+		return why_set(why, E_STORE, "the field share is not what Teal writes there");
 	*exists = true;
 	return OK;
 }
@@ -241,6 +245,8 @@ redis_entry_format(const struct audit_entry *a, struct buf *out)
 	json_cstr(&j, "host", a->host);
 	if (a->revision[0] != '\0')
 		json_cstr(&j, "revision", a->revision);
+	if (a->share > 0)
+		json_u64(&j, "share", a->share);
 	json_object_end(&j);
 }
 
@@ -248,22 +254,23 @@ bool
 redis_entry_parse(struct str text, struct audit_entry *out)
 {
 	const char *service, *change, *from, *to, *by, *reason, *expect, *result, *host = "", *revision = "";
-	json_int_t at, epoch, uid, pid;
+	json_int_t at, epoch, uid, pid, share = 0;
 	json_t *o = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
 	bool ok;
 
 	memset(out, 0, sizeof(*out));
-	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s, s?:s}", "service",
+	ok = json_unpack(o, "{s:s, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s?:s, s?:s, s?I}", "service",
 			 &service, "at_us", &at, "change", &change, "epoch", &epoch, "from", &from, "to", &to,
 			 "by", &by, "uid", &uid, "pid", &pid, "reason", &reason, "expect", &expect, "result",
-			 &result, "host", &host, "revision", &revision) == 0 &&
-	     at >= 0 && at <= CLOCK_US_MAX && epoch >= 0 && change_from_word(change, &out->change) &&
+			 &result, "host", &host, "revision", &revision, "share", &share) == 0 &&
+	     at >= 0 && at <= CLOCK_US_MAX && epoch >= 0 && share >= 0 && share <= SHARE_WHOLE && change_from_word(change, &out->change) &&
 	     color_from_word(str_from(from), &out->from) && color_from_word(str_from(to), &out->to);
 	if (ok) {
 		out->at_us = at;
 		out->epoch = (uint64_t)epoch;
 		out->uid = (uint32_t)uid;
 		out->pid = (int32_t)pid;
+		out->share = (uint32_t)share;
 		str_copy(out->service, sizeof(out->service), str_from(service));
 		str_copy(out->by, sizeof(out->by), str_from(by));
 		str_copy(out->reason, sizeof(out->reason), str_from(reason));

@@ -10,7 +10,7 @@
 
 #define POOL_FIELDS "'version', 'nodes', 'forced', 'terms'"
 #define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed', " \
-	"'revision'"
+	"'revision', 'share'"
 
 struct redis_script redis_script_read = {
 	.text = "local t = redis.call('TIME')\n"
@@ -38,7 +38,7 @@ struct redis_script redis_script_read = {
  * ARGV: 1 deadline (us), 2 mode, 3 channel, 4 length of the stream, and for each service:
  *       1 service, 2 epoch it must have ('0': none), 3 the lock it must have, as seen; '' for none,
  *       4 the hash of the token that is presented; '' for none, 5 history line or '',
- *       6 'same' where it is only compared, 7-17 the fields.
+ *       6 'same' where it is only compared, 7-18 the fields.
  * All of them are written, or none, but for mode 'forward': each is compared before the first is written.
  * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
  * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
@@ -89,6 +89,7 @@ struct redis_script redis_script_write = {
 		"        'change', ARGV[new + 4], 'by', ARGV[new + 5], 'at', ARGV[new + 6], 'reason', ARGV[new + 7],\n"
 		"        'forced', ARGV[new + 9])\n"
 		"      if was[i][11] or ARGV[new + 11] ~= '' then redis.call('HSET', key, 'revision', ARGV[new + 11]) end\n"
+		"      if was[i][12] or ARGV[new + 12] ~= '' then redis.call('HSET', key, 'share', ARGV[new + 12]) end\n"
 		"    end\n"
 		"    if mode == 'lock' or mode == 'forward' or not was[i][8] then\n"
 		"      redis.call('HSET', key, 'locked', ARGV[new + 8])\n"

@@ -160,14 +160,15 @@ state_accept_record(struct record *r)
 	clean(r->claim.by);
 	clean(r->claim.reason);
 	return (r->color == GREEN || r->color == BLUE) && r->epoch >= 1 && r->epoch <= STATE_EPOCH_MAX &&
-	       r->change <= CHANGE_ROLLBACK && r->at_us >= 0 && (!r->lock.on || r->lock.at_us >= 0) &&
+	       change_is_of_color(r->change) && r->share.idle < SHARE_WHOLE && r->at_us >= 0 && (!r->lock.on || r->lock.at_us >= 0) &&
 	       (!r->claim.on ||
 		(r->claim.epoch <= STATE_EPOCH_MAX && r->claim.at_us >= 0 && r->claim.until_us >= 0 &&
 		 claim_is_hash(r->claim.token)));
 }
 
-/* Claims are told as locks with a mark in `expect`, which a lock has none of: a teald that
- * knows no claims reads the file, too. */
+/* Claims are told as locks with a mark in `expect`, which a lock has none of, and shifts as rollbacks with
+ * a mark before it: a teald that knows neither reads the file, too. */
+#define SHIFT_MARK "shift %u "
 static const struct {
 	enum change change, as;
 } marked[] = { { CHANGE_CLAIM, CHANGE_LOCK }, { CHANGE_RELEASE, CHANGE_UNLOCK } };
@@ -175,6 +176,14 @@ static const struct {
 static void
 mark_change(struct audit_entry *e)
 {
+	if (e->change == CHANGE_SHIFT) {
+		char expect[sizeof(e->expect)];
+
+		snprintf(expect, sizeof(expect), SHIFT_MARK "%.19s", e->share, e->expect);
+		memcpy(e->expect, expect, sizeof(expect));
+		e->change = CHANGE_ROLLBACK;
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(marked); i++)
 		if (e->change == marked[i].change) {
 			str_copy(e->expect, sizeof(e->expect), str_from(change_word(e->change)));
@@ -186,6 +195,13 @@ mark_change(struct audit_entry *e)
 static void
 unmark_change(struct audit_entry *e)
 {
+	int mark = 0;
+
+	if (e->change == CHANGE_ROLLBACK && sscanf(e->expect, SHIFT_MARK "%n", &e->share, &mark) == 1 && mark > 0) {
+		e->change = CHANGE_SHIFT;
+		memmove(e->expect, e->expect + mark, strlen(e->expect + mark) + 1);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(marked); i++)
 		if (e->change == marked[i].as && strcmp(e->expect, change_word(marked[i].change)) == 0) {
 			e->change = marked[i].change;
@@ -259,7 +275,7 @@ state_entry_new(struct state *s, const struct audit_entry *entry)
 	struct buf text;
 	struct json j;
 
-	CHECK(a.change <= CHANGE_RELEASE && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
+	CHECK(a.change <= CHANGE_SHIFT && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
 	clean(a.service);
 	clean(a.by);
 	clean(a.reason);
@@ -368,18 +384,24 @@ static void
 record_text(const struct state_service *v, struct json *j)
 {
 	const struct record *r = &v->next;
+	char share[SHARE_TEXT];
 
 	json_object(j, NULL);
 	json_cstr(j, "name", v->name);
 	json_cstr(j, "color", color_word(r->color));
 	json_u64(j, "epoch", r->epoch);
-	json_cstr(j, "change", change_word(r->change));
+	/* A teald that knows of no shares reads the file while there is none. */
+	json_cstr(j, "change", change_word(r->change == CHANGE_SHIFT ? CHANGE_ROLLBACK : r->change));
 	json_i64(j, "at_us", r->at_us);
 	json_cstr(j, "by", r->by);
 	json_cstr(j, "reason", r->reason);
 	/* Left out otherwise: then older teald can read it. */
 	if (r->forced)
 		json_bool(j, "forced", true);
+	if (r->share.idle > 0) {
+		share_format(&r->share, r->epoch, share);
+		json_cstr(j, "share", share);
+	}
 	if (r->lock.on) {
 		json_object(j, "lock");
 		json_i64(j, "at_us", r->lock.at_us);
@@ -501,7 +523,7 @@ read_lock(json_t *lock, struct record *r, size_t i, struct why *why)
 static enum err
 read_service_record(json_t *o, size_t i, struct state *s, struct why *why)
 {
-	const char *name, *color, *change, *by, *reason;
+	const char *name, *color, *change, *by, *reason, *share = "";
 	json_int_t epoch, at;
 	json_t *lock;
 	int forced = 0;
@@ -510,9 +532,9 @@ read_service_record(json_t *o, size_t i, struct state *s, struct why *why)
 	struct state_service *v;
 	enum err e;
 
-	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o, s?:b}", "name",
+	if (json_unpack_ex(o, &error, JSON_STRICT, "{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:o, s?:b, s?:s}", "name",
 			   &name, "color", &color, "epoch", &epoch, "change", &change, "at_us", &at, "by",
-			   &by, "reason", &reason, "lock", &lock, "forced", &forced) != 0)
+			   &by, "reason", &reason, "lock", &lock, "forced", &forced, "share", &share) != 0)
 		return shape_error(why, "service", i, &error);
 	if (name[0] == '\0' || strlen(name) >= RECORD_NAME)
 		return why_set(why, E_STORE, "service %zu has no name that a service can have", i + 1);
@@ -526,6 +548,10 @@ read_service_record(json_t *o, size_t i, struct state *s, struct why *why)
 	r.epoch = (uint64_t)epoch;
 	r.at_us = at;
 	r.forced = forced != 0;
+	if (!share_parse(str_from(share), r.epoch, &r.share))
+		return why_set(why, E_STORE, "service \"%s\" has a share that cannot be", name);
+	if (r.share.idle > 0 && r.change == CHANGE_ROLLBACK)
+		r.change = CHANGE_SHIFT;
 	if ((e = read_lock(lock, &r, i, why)) != OK)
 		return e;
 	v = state_add(s, name);

@@ -52,7 +52,7 @@ write_run_free(struct write_run *run)
 /* -- sending ------------------------------------------------------------------------ */
 
 /* What one service takes of the script's arguments, and the texts they point into. */
-#define WRITE_ARGS 17
+#define WRITE_ARGS 18
 
 struct write_text {
 	struct redis_record_text record;
@@ -87,6 +87,7 @@ put_write_args(const struct write_one *w, struct str entry, struct write_text *t
 	argv[n++] = str_from(r->forced);
 	argv[n++] = str_from(r->claimed);
 	argv[n++] = str_from(r->revision);
+	argv[n++] = str_from(r->share);
 	CHECK(n == WRITE_ARGS);
 	return n;
 }
@@ -226,7 +227,8 @@ store_redis_is_ours(enum store_meaning means, const struct record *is, const str
 		return is->lock.on == wrote->lock.on &&
 		       (!is->lock.on ||
 			(is->lock.at_us == wrote->lock.at_us && strcmp(is->lock.by, wrote->lock.by) == 0));
-	return is->color == wrote->color && is->at_us == wrote->at_us && strcmp(is->by, wrote->by) == 0;
+	return is->color == wrote->color && is->share.idle == wrote->share.idle && is->at_us == wrote->at_us &&
+	       strcmp(is->by, wrote->by) == 0;
 }
 
 /* What a reading says of a write in doubt; false: nothing yet. */

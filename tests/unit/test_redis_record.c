@@ -40,10 +40,10 @@ parse(const char *const *texts)
 	return redis_record_parse(reply(texts), &record, &exists, &why);
 }
 
-enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED, REVISION };
+enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED, REVISION, SHARE };
 
 static const char *const good[REDIS_RECORD_FIELDS] = {
-	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "", "",
+	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "", "", "",
 };
 
 #define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -59,6 +59,13 @@ parse_with(int field, const char *text)
 	return parse(texts);
 }
 
+/* The longest as text. */
+static struct share
+some_share(void)
+{
+	return (struct share){ .idle = 2500, .low = GREEN, .since = UINT64_MAX, .key = { { UINT64_MAX, 1 } } };
+}
+
 static void
 what_is_written_is_read_back(void **state)
 {
@@ -67,7 +74,8 @@ what_is_written_is_read_back(void **state)
 	struct redis_record_text t;
 
 	(void)state;
-	for (int k = 0; k < 8; k++) {
+	for (int k = 0; k < 16; k++) {
+		r.share = k & 8 ? some_share() : (struct share){ 0 };
 		memset(&r.claim, 0, sizeof(r.claim));
 		if (k & 4) {
 			r.claim.on = true;
@@ -90,7 +98,7 @@ what_is_written_is_read_back(void **state)
 		redis_record_format(&r, &t);
 		assert_int_equal(parse((const char *const[]){ t.color, t.epoch, t.previous, t.change, t.by, t.at,
 							      t.reason, t.locked, t.forced, t.claimed,
-							      t.revision }), OK);
+							      t.revision, t.share }), OK);
 		assert_true(exists);
 		assert_true(record_same(&record, &r));
 		assert_int_equal(record.color, r.color);
@@ -209,6 +217,8 @@ rubbish_is_named(void **state)
 		{ EPOCH, "18446744073709551616", "1844674407" },
 		{ EPOCH, "99999999999999999999999999", "9999" },
 		{ LOCKED, "yes", "locked" },
+		{ SHARE, "yes", "share" },
+		{ SHARE, "epoch=42 idle=10001 low=blue", "share" },
 		{ CLAIMED, "yes", "claimed" },
 		{ CLAIMED, "{}", "claimed" },
 		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":0,\"until_us\":9,\"token\":\"" HASH "\"}",

@@ -36,7 +36,7 @@ struct labels labels_with(struct labels l, const char *name, const char *value);
 /* One series, or a few, of one color. */
 typedef void metrics_color_fn(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color);
 /* In metrics_color.c. */
-metrics_color_fn metrics_put_active, metrics_put_connections, metrics_put_endings, metrics_put_bytes, metrics_put_retries,
+metrics_color_fn metrics_put_active, metrics_put_share, metrics_put_diverted, metrics_put_connections, metrics_put_endings, metrics_put_bytes, metrics_put_retries,
 	metrics_put_datagrams, metrics_put_datagrams_dropped, metrics_put_no_port, metrics_put_connect_seconds,
 	metrics_put_request_seconds, metrics_put_first_byte_seconds, metrics_put_requests, metrics_put_grpc, metrics_put_odd_answers,
 	metrics_put_draining, metrics_put_overdue, metrics_put_flips;

@@ -54,6 +54,8 @@ void status_deadline_json(struct json *j, const char *key, const struct service_
 /* Microseconds of the wall clock, as text; 0: null. */
 void status_time_json(struct json *j, const char *key, int64_t us);
 
+/* "share": what the idle color has of the clients, and how that goes on; or null. */
+void status_share_json(struct json *j, const struct service_ctl *ctl);
 /* "claimed": who, why and until when; or null. */
 void status_claim_json(struct json *j, const struct service_ctl *ctl);
 

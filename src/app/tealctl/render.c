@@ -53,6 +53,7 @@ render_event(struct render *r, json_t *object)
 {
 	switch (r->request->command) {
 	case ADMIN_FLIP:
+	case ADMIN_SHIFT:
 	case ADMIN_ROLLBACK:
 		render_flip_event(r, object);
 		return;
@@ -180,6 +181,7 @@ render_reply(struct render *r, json_t *object)
 		render_check(r, object);
 		return;
 	case ADMIN_FLIP:
+	case ADMIN_SHIFT:
 	case ADMIN_ROLLBACK:
 		render_flip(r, object);
 		return;

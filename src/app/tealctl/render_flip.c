@@ -239,11 +239,26 @@ render_bake(struct render *r, json_t *object)
 		say(r->out, object, "  {bake.evidence.text}");
 }
 
+/* … "active":"green","epoch":43,"share":{"color":"blue","percent":10},"changed":true} */
+static void
+render_shared(struct render *r, json_t *object, bool changed)
+{
+	if (!r->out->terminal)
+		say(r->out, object,
+		    changed ? "shifted\t{service}\t{active}\t{epoch}\t{share.color}\t{share.percent}%" :
+			      "unchanged\t{service}\t{active}\t{epoch}\t{share.color}\t{share.percent}%");
+	else
+		say(r->out, object,
+		    changed ? "{service}: {share.color} has {share.percent}% of the clients, {active} is active, epoch {epoch}" :
+			      "{service}: {share.color} has {share.percent}% of the clients already, {active} is active, epoch "
+			      "{epoch}; nothing changed");
+}
+
 /* {"ok":true,"service":"shop","active":"blue","epoch":43,"changed":true} */
 void
 render_flip(struct render *r, json_t *object)
 {
-	bool changed = json_has(object, "changed");
+	bool changed = json_has(object, "changed"), shared = json_is_object(json_at(object, "share"));
 	json_t *services = json_at(object, "services"), *s;
 	size_t i;
 
@@ -252,7 +267,9 @@ render_flip(struct render *r, json_t *object)
 		return;
 	if (json_is_string(json_at(object, "verdict")))
 		say(r->out, object, r->out->terminal ? "  {verdict}: {evidence.text}" : "verdict\t{verdict}\t{evidence.text}");
-	if (!r->out->terminal)
+	if (shared)
+		render_shared(r, object, changed);
+	else if (!r->out->terminal)
 		say(r->out, object,
 		    changed ? "flipped\t{service}\t{active}\t{epoch}" :
 			      "unchanged\t{service}\t{active}\t{epoch}");

@@ -60,7 +60,7 @@ patience(const struct talk *t)
 	const struct admin_request *r = &t->o->request;
 	double seconds = REACH_SECONDS;
 
-	if (r->command == ADMIN_FLIP || r->command == ADMIN_ROLLBACK)
+	if (r->command == ADMIN_FLIP || r->command == ADMIN_SHIFT || r->command == ADMIN_ROLLBACK)
 		seconds += r->wait_healthy + (r->has_timeout ? r->timeout : APPLIED_SECONDS);
 	if (r->command == ADMIN_CLAIM)
 		seconds += r->claim_wait;
@@ -312,7 +312,7 @@ unreached(struct talk *t)
 static int
 lost(struct talk *t)
 {
-	bool flip = t->info->command == ADMIN_FLIP || t->info->command == ADMIN_ROLLBACK;
+	bool flip = t->info->command == ADMIN_FLIP || t->info->command == ADMIN_SHIFT || t->info->command == ADMIN_ROLLBACK;
 
 	if (!t->info->changes)
 		return unreached(t);

@@ -390,6 +390,7 @@ admin_is_settled(const struct admin *a)
 		case ADMIN_UPGRADE:
 		case ADMIN_RELOAD:
 		case ADMIN_FLIP:
+		case ADMIN_SHIFT:
 		case ADMIN_ROLLBACK:
 			if (list_entry(l, struct command, link)->name.names == NULL)
 				continue;

@@ -200,6 +200,10 @@ change_of(const struct command *cmd, struct audit_entry *a)
 	case ADMIN_FLIP:
 		a->change = CHANGE_FLIP;
 		return color_from_word(cmd->request.color, &a->to);
+	case ADMIN_SHIFT:
+		a->change = CHANGE_SHIFT;
+		a->share = cmd->request.share;
+		return color_from_word(cmd->request.color, &a->to);
 	case ADMIN_ROLLBACK:
 		a->change = CHANGE_ROLLBACK;
 		a->to = color_other(r->color);

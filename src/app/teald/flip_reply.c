@@ -197,6 +197,8 @@ flip_reply_outcome(struct buf *out, const struct flip_outcome *o, bool with_lock
 		json_cstr(&j, "service", o->service->config->name);
 		json_cstr(&j, "active", color_word(o->service->record.color));
 		json_u64(&j, "epoch", o->service->record.epoch);
+		if (o->service->record.share.idle > 0)
+			status_share_json(&j, o->service->ctl);
 	}
 	if (with_lock && o->error == OK)
 		put_lock(&j, &o->service->record);

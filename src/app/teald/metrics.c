@@ -259,6 +259,10 @@ struct family {
 static const struct family families[] = {
 	{ "teal_service_active", PROM_GAUGE, metrics_put_active, false, NULL,
 	  "1 for the color that new connections go to, 0 for the other." },
+	{ "teal_service_share", PROM_GAUGE, metrics_put_share, false, NULL,
+	  "The part of the clients that the color has, 0 to 1; both have one at a share." },
+	{ "teal_share_diverted_total", PROM_COUNTER, metrics_put_diverted, false, NULL,
+	  "Connections and requests of the color's share that the other one got: it had no healthy backend." },
 	{ "teal_service_epoch", PROM_GAUGE, NULL, false, put_epoch, "Raised by one labels_with every change of color." },
 	{ "teal_service_applied_epoch", PROM_GAUGE, NULL, false, put_applied_epoch,
 	  "The epoch that every worker obeys; behind teal_service_epoch only while a flip is applied." },

@@ -13,6 +13,30 @@ metrics_put_active(struct prom *p, const struct service_ctl *ctl, enum entrance 
 	metrics_sample(p, metrics_of_color(s, entrance, color), s->known && s->record.color == color);
 }
 
+/* A part of 1, as ratios are in Prometheus. */
+void
+metrics_put_share(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	const struct service *s = ctl->service;
+	struct labels l = metrics_of_color(s, entrance, color);
+
+	if (!s->colorless && s->known)
+		prom_double(p, NULL, l.list, l.n, record_share(&s->record, color) / (double)SHARE_WHOLE);
+}
+
+void
+metrics_put_diverted(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
+{
+	const struct service *s = ctl->service;
+	const struct tally_color *t;
+	uint64_t total = 0;
+
+	for (unsigned i = 0; (t = service_tally(s, entrance, color, i)) != NULL; i++)
+		total += tally_read(&t->diverted);
+	if (!s->colorless)
+		metrics_sample(p, metrics_of_color(s, entrance, color), total);
+}
+
 void
 metrics_put_connections(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
 {

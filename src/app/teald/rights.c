@@ -192,6 +192,7 @@ verb_of(const struct admin_request *q)
 {
 	switch (q->command) {
 	case ADMIN_FLIP:
+	case ADMIN_SHIFT:
 	case ADMIN_ROLLBACK:
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK:

@@ -157,6 +157,24 @@ status_claim_json(struct json *j, const struct service_ctl *ctl)
 	json_object_end(j);
 }
 
+void
+status_share_json(struct json *j, const struct service_ctl *ctl)
+{
+	const struct record *r = &ctl->service->record;
+	const struct share *share = &r->share;
+
+	if (share->idle == 0) {
+		json_null(j, "share");
+		return;
+	}
+	json_object(j, "share");
+	json_cstr(j, "color", color_word(color_other(r->color)));
+	json_double(j, "percent", share->idle / 100.0);
+	json_u64(j, "since_epoch", share->since);
+	json_cstr(j, "diverted", ctl->diverted ? color_word(ctl->diverted_from) : NULL);
+	json_object_end(j);
+}
+
 static void
 drain_json(struct json *j, const struct service_ctl *ctl)
 {
@@ -231,6 +249,7 @@ state_json(struct json *j, const struct service_ctl *ctl)
 		json_null(j, "epoch");
 	lock_json(j, r);
 	status_claim_json(j, ctl);
+	status_share_json(j, ctl);
 	json_cstr(j, "change", colored && s->known ? change_word(r->change) : NULL);
 	status_time_json(j, "changed_at", r->at_us);
 	json_cstr(j, "changed_by", flipped ? text_or_null(r->by) : NULL);

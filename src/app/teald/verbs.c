@@ -124,6 +124,8 @@ audit_entry_json(struct json *j, const struct audit_entry *a)
 	json_cstr(j, "from", color_word(a->from));
 	json_cstr(j, "to", color_word(a->to));
 	json_cstr(j, "kind", change_word(a->change));
+	if (a->change == CHANGE_SHIFT)
+		json_double(j, "percent", a->share / 100.0);
 	json_cstr(j, "by", a->by);
 	if (a->uid != ACTOR_NO_UID) {
 		json_u64(j, "uid", a->uid);
@@ -321,6 +323,7 @@ verb_run(struct command *cmd)
 	case ADMIN_IDLE: run_color(cmd, false); return;
 	case ADMIN_CHECK: verb_check(cmd); return;
 	case ADMIN_FLIP:
+	case ADMIN_SHIFT:
 	case ADMIN_ROLLBACK: verb_flip(cmd); return;
 	case ADMIN_LOCK:
 	case ADMIN_UNLOCK: verb_lock(cmd); return;

@@ -97,7 +97,9 @@ wait_for_bake(struct command *cmd)
 void
 verb_wait(struct command *cmd)
 {
-	struct flip_request f = { .to = cmd->ctl->service->record.color,
+	/* What is so already, a share included: it changes nothing. */
+	struct flip_request f = { .kind = CHANGE_FLIP, .share = cmd->ctl->service->record.share.idle,
+				  .to = cmd->ctl->service->record.color,
 				  .by = cmd->by,
 				  .only_waits = true,
 				  .wait = cmd->request.wait == ADMIN_WAIT_DRAINED ? FLIP_WAIT_DRAINED : FLIP_WAIT_APPLIED };

@@ -150,16 +150,23 @@ take_bake_of_flip(struct command *cmd, struct flip_request *f)
 	return true;
 }
 
+static enum change
+kind_of(const struct admin_request *r)
+{
+	return r->command == ADMIN_ROLLBACK ? CHANGE_ROLLBACK : r->command == ADMIN_SHIFT ? CHANGE_SHIFT : CHANGE_FLIP;
+}
+
 void
 verb_flip(struct command *cmd)
 {
 	struct flip_target targets[FLIP_GROUP_MAX];
 	const struct admin_request *r = &cmd->request;
-	struct flip_request f = { .kind = r->command == ADMIN_FLIP ? CHANGE_FLIP : CHANGE_ROLLBACK };
+	struct flip_request f = { .kind = kind_of(r) };
 
 	/* The parser has let no other color through. */
 	if (r->color.n > 0)
 		CHECK(color_from_word(r->color, &f.to));
+	f.share = r->share;
 	f.has_expect = r->has_expect;
 	if (r->has_expect)
 		CHECK(color_from_word(r->expect_color, &f.expect));

@@ -207,10 +207,10 @@ static void
 http_lane_take_snapshot(struct lane *l, bool flipped)
 {
 	tcp_lane_take_snapshot(l, flipped);
-	if (flipped) {
+	if (flipped && !l->snapshot->shared)
 		drop_upstreams_of_color(l, color_other(l->snapshot->active));
+	if (flipped)
 		end_previews(l);
-	}
 	drop_unused_upstreams(l);
 }
 
