@@ -27,14 +27,12 @@ chmod 755 "$folder"
 cd "$folder"
 
 PATH=$PATH:/usr/sbin:$folder/usr/sbin:$folder/usr/bin
-need() {	# PROGRAM PACKAGE=VERSION LIBRARY…
+need() {	# PROGRAM PACKAGE[=VERSION]…
 	local program=$1 package
 	shift
 	if command -v "$program" >/dev/null; then return; fi
-	for package; do
-		apt-get download -qq "$package" >/dev/null 2>&1 || apt-get download -qq "${package%=*}" >/dev/null || exit 2
-	done
-	for package in ./*.deb; do dpkg -x "$package" .; done
+	apt-get download -qq "$@" >/dev/null 2>&1 || apt-get download -qq "${@%=*}" >/dev/null || exit 2
+	for package in ./*.deb; do dpkg -x "$package" .; rm "$package"; done
 }
 need h2load nghttp2-client=1.52.0-1+deb12u3 libnghttp2-14 libev4 libc-ares2 libjansson4 libxml2 libicu72
 need nginx nginx=1.22.1-9+deb12u11
