@@ -39,6 +39,7 @@ void redis_record_format(const struct record *r, struct redis_record_text *out);
 MUST_USE enum err redis_record_parse(const redisReply *reply, struct record *out, bool *exists, struct why *why);
 
 /* The history's lines as the stream keeps them: one field of JSON. */
+#define REDIS_ENTRY_MAX (64 * 1024)
 void redis_entry_format(const struct audit_entry *a, struct buf *out);
 MUST_USE bool redis_entry_parse(struct str json, struct audit_entry *out);
 

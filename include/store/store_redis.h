@@ -158,14 +158,13 @@ void store_redis_refresh(struct store *s, store_refreshed_fn *done, void *arg);
 void store_redis_write(struct store *s, const struct store_write *w, store_done_fn *done, void *arg);
 void store_redis_write_all(struct store *s, const struct store_write *w, size_t n, store_done_fn *done,
 			   void *const *args);
-void store_redis_note(struct store *s, const struct audit_entry *entry);
-void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
 /* Brings the store forward to what this teald knows, with the next sending, or tells it of a service
  * it has never heard of (expect 0). */
 void store_redis_forward(struct redis_service *v, const struct record *r, bool initial);
 /* After what may have asked for that: all at once, so that what was changed as one comes back as one. */
 void store_redis_send_forwards(struct store_redis *s);
-/* A write whose answer was lost is settled by a reading, or given up. */
+
+/* store_redis_doubt.c: a write whose answer was lost is settled by a reading, or given up. */
 #define DOUBT_SECONDS 0.8
 /* A write is in doubt: reads again soon. */
 void store_redis_watch_doubts(struct store_redis *s);
@@ -173,6 +172,10 @@ void store_redis_watch_doubts(struct store_redis *s);
 void store_redis_settle_doubts(struct store_redis *s);
 /* Is that what this write would have made of the record? */
 bool store_redis_is_ours(enum store_meaning means, const struct record *is, const struct record *wrote);
+
+/* store_redis_history.c: the lines of what was done. */
+void store_redis_note(struct store *s, const struct audit_entry *entry);
+void store_redis_history(struct store *s, const char *service, unsigned last, store_history_fn *done, void *arg);
 
 /* store_redis_nodes.c: what was said about nodes. */
 void store_redis_nodes_open(struct store_redis *s);

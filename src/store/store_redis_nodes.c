@@ -359,7 +359,7 @@ begin_nodes_doubt(struct nodes_run *run)
 }
 
 /* What a reading says of a write in doubt; false: nothing yet.  Of a flip's the
- * same is asked in store_redis_write.c. */
+ * same is asked in store_redis_doubt.c. */
 static bool
 settle_nodes_doubt(const struct store_redis *s, const struct nodes_run *run, enum err *e, struct why *why)
 {

@@ -8,10 +8,6 @@
 #include "store/redis_number.h"
 #include "store/store_redis.h"
 
-#define ENTRY_MAX (64 * 1024)
-/* Lines of the stream looked through for one service's history. */
-#define HISTORY_SCAN "2000"
-
 /* One service of a write. */
 struct write_one {
 	struct redis_service *service;
@@ -164,25 +160,6 @@ is_in_conflict(const redisReply *reply, size_t i)
 	return bad->type == REDIS_REPLY_STRING && bad->len > 0;
 }
 
-/* -- doubts -------------------------------------------------------------------------- */
-
-static void
-doubt_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
-{
-	(void)loop;
-	(void)revents;
-	store_redis_settle_doubts(container_of(t, struct store_redis, doubt_timer));
-}
-
-void
-store_redis_watch_doubts(struct store_redis *s)
-{
-	if (ev_is_active(&s->doubt_timer))
-		return;
-	ev_timer_init(&s->doubt_timer, doubt_on_timer, DOUBT_SECONDS / 4, DOUBT_SECONDS / 4);
-	ev_timer_start(s->loop, &s->doubt_timer);
-}
-
 static void
 begin_write_doubts(struct write_run *run)
 {
@@ -210,131 +187,6 @@ begin_write_doubts(struct write_run *run)
 		list_append(&s->doubts, &d->link);
 	}
 	store_redis_watch_doubts(s);
-}
-
-bool
-store_redis_is_ours(enum store_meaning means, const struct record *is, const struct record *wrote)
-{
-	if (is->epoch != wrote->epoch)
-		return false;
-	/* Each may be followed by the other at the same epoch. */
-	if (means == STORE_CLAIM)
-		return is->claim.on == wrote->claim.on &&
-		       (!is->claim.on || (is->claim.at_us == wrote->claim.at_us &&
-					  is->claim.until_us == wrote->claim.until_us &&
-					  strcmp(is->claim.token, wrote->claim.token) == 0));
-	if (means == STORE_LOCK)
-		return is->lock.on == wrote->lock.on &&
-		       (!is->lock.on ||
-			(is->lock.at_us == wrote->lock.at_us && strcmp(is->lock.by, wrote->lock.by) == 0));
-	return is->color == wrote->color && is->share.idle == wrote->share.idle && is->at_us == wrote->at_us &&
-	       strcmp(is->by, wrote->by) == 0;
-}
-
-/* What a reading says of a write in doubt; false: nothing yet. */
-static bool
-settle_doubt(const struct store_redis *s, const struct doubt *d, enum err *e, struct why *why)
-{
-	const struct record *is = &d->service->seen;
-	bool read = s->read_at > d->since && d->service->seen_what == SEEN_RECORD && !d->same;
-
-	if (read && store_redis_is_ours(d->means, is, &d->next)) {
-		*e = OK;
-		return true;
-	}
-	/* Another write took the place ours needed.  Two or more epochs on, ours
-	 * may have been the first of them; a lock may have been there and be gone. */
-	if (read && d->means == STORE_COLOR && is->epoch == d->expect_epoch + 1) {
-		*e = why_set(why, E_CONFLICT, "it was changed by another command");
-		return true;
-	}
-	/* By the clock of the server that was asked it can no longer be executed,
-	 * and it was not.  Another server may merely not have heard of it. */
-	if (read && is->epoch == d->expect_epoch && s->time_us > d->deadline_us &&
-	    strcmp(d->where, redis_where(s->commands)) == 0) {
-		*e = why_set(why, E_STORE, "Redis did not answer in time; nothing was written");
-		return true;
-	}
-	if (clock_now() >= d->give_up) {
-		*e = why_set(why, E_UNKNOWN,
-			     "Redis did not say whether it wrote; see status when it is back, or repeat "
-			     "with --expect=COLOR@EPOCH");
-		return true;
-	}
-	return false;
-}
-
-/* What is known of one is known of all of its write. */
-static bool
-settle_doubts_of(const struct store_redis *s, uint64_t batch, enum err *e, struct why *why)
-{
-	bool settled = false;
-
-	LIST_EACH(it, &s->doubts) {
-		const struct doubt *d = list_entry(it, struct doubt, link);
-		struct why what = { "" };
-		enum err one;
-
-		if (d->batch != batch || !settle_doubt(s, d, &one, &what))
-			continue;
-		/* One that is there proves all; and nothing is unknown that another of them tells. */
-		if (!settled || one == OK || (*e == E_UNKNOWN && one != E_UNKNOWN)) {
-			*e = one;
-			*why = what;
-		}
-		settled = true;
-	}
-	return settled;
-}
-
-static void
-answer_doubts(struct store_redis *s, uint64_t batch, enum err e, const struct why *why)
-{
-	struct link all;
-
-	list_init(&all);
-	LIST_EACH(it, &s->doubts) {
-		if (list_entry(it, struct doubt, link)->batch != batch)
-			continue;
-		list_remove(it);
-		list_append(&all, it);
-	}
-	LIST_EACH(it, &all) {
-		struct doubt *d = list_entry(it, struct doubt, link);
-
-		list_remove(it);
-		d->done(d->arg, e, &d->service->record, why);
-		store_redis_unhold(d->service);
-		free(d);
-	}
-}
-
-void
-store_redis_settle_doubts(struct store_redis *s)
-{
-	uint64_t done = 0;
-
-	/* In their order; what an answer leads to may change the list. */
-	for (;;) {
-		struct doubt *next = NULL;
-		struct why why = { "" };
-		enum err e;
-
-		LIST_EACH(it, &s->doubts) {
-			struct doubt *d = list_entry(it, struct doubt, link);
-
-			if (d->batch > done && (next == NULL || d->batch < next->batch))
-				next = d;
-		}
-		if (next == NULL)
-			break;
-		done = next->batch;
-		if (settle_doubts_of(s, done, &e, &why))
-			answer_doubts(s, done, e, &why);
-	}
-	store_redis_nodes_settle(s);
-	if (list_empty(&s->doubts) && list_empty(&s->node_doubts))
-		ev_timer_stop(s->loop, &s->doubt_timer);
 }
 
 /* -- flips and locks -------------------------------------------------------------------- */
@@ -487,7 +339,7 @@ store_redis_write_all(struct store *store, const struct store_write *w, size_t n
 		struct why what;
 
 		CHECK(v != NULL);
-		buf_init(&lines[i], ENTRY_MAX);
+		buf_init(&lines[i], REDIS_ENTRY_MAX);
 		if ((one = write_barred(v, &w[i], &what)) == OK)
 			one = take_write(&run->each[i], v, &w[i], &lines[i], &what);
 		else
@@ -615,116 +467,4 @@ store_redis_forward(struct redis_service *v, const struct record *r, bool initia
 	run = write_run_new(v->store, 1);
 	run->each[0] = (struct write_one){ .service = v, .next = *r };
 	send_forward(run, "cas");
-}
-
-/* -- history -------------------------------------------------------------------------------- */
-
-static void
-note_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *why)
-{
-	struct store_redis *s = arg;
-
-	(void)e;
-	(void)reply;
-	(void)why;
-	s->under_way--;
-}
-
-void
-store_redis_note(struct store *store, const struct audit_entry *a)
-{
-	struct store_redis *s = store_redis_of(store);
-	struct buf entry;
-
-	if (!store_redis_is_up(s))
-		return;
-	buf_init(&entry, ENTRY_MAX);
-	redis_entry_format(a, &entry);
-	s->under_way++;
-	redis_command(s->commands, s->config->store.command_timeout, 10,
-		      (const struct str[]){ STR("XADD"), str_from(s->events_key), STR("MAXLEN"), STR("~"),
-					    STR(REDIS_EVENTS), STR("*"), STR("service"), str_from(a->service),
-					    STR("entry"), buf_str(&entry) },
-		      note_on_reply, s);
-	buf_free(&entry);
-}
-
-struct history_run {
-	struct store_redis *store;
-	char service[RECORD_NAME];
-	unsigned last;
-	store_history_fn *done;
-	void *arg;
-};
-
-/* An entry of the stream is [id, [key, value, key, value, …]]. */
-static bool
-read_stream_entry(const redisReply *line, const char *service, struct audit_entry *out)
-{
-	const redisReply *fields =
-		line->type == REDIS_REPLY_ARRAY && line->elements == 2 ? line->element[1] : NULL;
-
-	if (fields == NULL || fields->type != REDIS_REPLY_ARRAY)
-		return false;
-	for (size_t i = 0; i + 1 < fields->elements; i += 2) {
-		const redisReply *key = fields->element[i], *value = fields->element[i + 1];
-
-		if (key->type == REDIS_REPLY_STRING && strcmp(key->str, "entry") == 0 &&
-		    value->type == REDIS_REPLY_STRING)
-			return redis_entry_parse((struct str){ value->str, (size_t)value->len }, out) &&
-			       strcmp(out->service, service) == 0;
-	}
-	return false;
-}
-
-static void
-history_on_reply(void *arg, enum err e, const redisReply *reply, const struct why *sent)
-{
-	struct history_run *run = arg;
-	struct audit_entry *entries = NULL;
-	size_t n = 0, room = 0;
-	struct why why = *sent;
-
-	run->store->under_way--;
-	if (e == OK && reply->type != REDIS_REPLY_ARRAY)
-		e = why_set(&why, E_STORE, "Redis would not give the history: %.*s",
-			    reply->type == REDIS_REPLY_ERROR ? (int)reply->len : 0, reply->str);
-	if (e == E_UNKNOWN)
-		e = E_STORE;
-	for (size_t i = 0; e == OK && i < reply->elements && n < run->last; i++) {
-		if (n == room) {
-			room = room > 0 ? 2 * room : 32;
-			entries = must_grow(entries, room, sizeof(*entries));
-		}
-		n += read_stream_entry(reply->element[i], run->service, &entries[n]);
-	}
-	/* The stream gave the newest first. */
-	for (size_t i = 0; i < n / 2; i++) {
-		struct audit_entry swap = entries[i];
-
-		entries[i] = entries[n - 1 - i];
-		entries[n - 1 - i] = swap;
-	}
-	run->done(run->arg, e, entries, n, &why);
-	free(entries);
-	free(run);
-}
-
-void
-store_redis_history(struct store *store, const char *service, unsigned last, store_history_fn *done,
-		    void *arg)
-{
-	struct store_redis *s = store_redis_of(store);
-	struct history_run *run = must_alloc(sizeof(*run));
-
-	run->store = s;
-	str_copy(run->service, sizeof(run->service), str_from(service));
-	run->last = last;
-	run->done = done;
-	run->arg = arg;
-	s->under_way++;
-	redis_command(s->commands, s->config->store.command_timeout, 6,
-		      (const struct str[]){ STR("XREVRANGE"), str_from(s->events_key), STR("+"), STR("-"),
-					    STR("COUNT"), STR(HISTORY_SCAN) },
-		      history_on_reply, run);
 }
