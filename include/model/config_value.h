@@ -15,6 +15,19 @@ struct config_value_form {
 };
 /* Of the key with that path. */
 struct config_value_form config_value_form(const char *path, const struct key *k);
+/* Of config_value_service.c: the writer of a service's key whose reader is its own; NULL: it has none there. */
+key_writer *config_value_of_service(const char *path);
+/* Where the key's value is. */
+static inline const void *
+config_value_at(const void *base, const struct key *k)
+{
+	return (const char *)base + k->offset;
+}
+/* Before the i-th item of a list. */
+void config_value_comma(struct buf *out, size_t i);
+void config_value_addresses(struct buf *out, const struct addr *list, size_t n);
+/* Negative: the default. */
+void config_value_seconds(struct buf *out, double v);
 /* A text in quotes, or none; a list of them. */
 void config_value_text(struct buf *out, const char *text);
 void config_value_texts(struct buf *out, char *const *texts, size_t n);

@@ -13,12 +13,6 @@
 /* Of the digest of a secret: enough to see a change, too little to find it out. */
 #define SECRET_BYTES 4
 
-static const void *
-setting_at(const void *base, const struct key *k)
-{
-	return (const char *)base + k->offset;
-}
-
 void
 config_value_text(struct buf *out, const char *text)
 {
@@ -40,9 +34,8 @@ config_value_text(struct buf *out, const char *text)
 	buf_append(out, "\"", 1);
 }
 
-/* Before the i-th item of a list. */
-static void
-put_comma(struct buf *out, size_t i)
+void
+config_value_comma(struct buf *out, size_t i)
 {
 	buf_printf(out, i > 0 ? ", " : "");
 }
@@ -52,27 +45,27 @@ config_value_texts(struct buf *out, char *const *texts, size_t n)
 {
 	buf_printf(out, "[");
 	for (size_t i = 0; i < n; i++) {
-		put_comma(out, i);
+		config_value_comma(out, i);
 		config_value_text(out, texts[i]);
 	}
 	buf_printf(out, "]");
 }
 
-static void
-put_addresses(struct buf *out, const struct addr *list, size_t n)
+void
+config_value_addresses(struct buf *out, const struct addr *list, size_t n)
 {
 	char text[ADDR_TEXT];
 
 	buf_printf(out, "[");
 	for (size_t i = 0; i < n; i++) {
-		put_comma(out, i);
+		config_value_comma(out, i);
 		buf_printf(out, "%s", addr_format(&list[i], text));
 	}
 	buf_printf(out, "]");
 }
 
-static void
-put_seconds_value(struct buf *out, double v)
+void
+config_value_seconds(struct buf *out, double v)
 {
 	if (v < 0)
 		buf_printf(out, "default");
@@ -91,8 +84,8 @@ put_seconds(struct buf *out, const void *base, const struct key *k)
 {
 	double v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
-	put_seconds_value(out, v);
+	memcpy(&v, config_value_at(base, k), sizeof(v));
+	config_value_seconds(out, v);
 }
 
 static void
@@ -100,7 +93,7 @@ put_count(struct buf *out, const void *base, const struct key *k)
 {
 	unsigned v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
+	memcpy(&v, config_value_at(base, k), sizeof(v));
 	buf_printf(out, "%u", v);
 }
 
@@ -109,7 +102,7 @@ put_size(struct buf *out, const void *base, const struct key *k)
 {
 	uint64_t v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
+	memcpy(&v, config_value_at(base, k), sizeof(v));
 	buf_printf(out, "%" PRIu64, v);
 }
 
@@ -118,7 +111,7 @@ put_bool(struct buf *out, const void *base, const struct key *k)
 {
 	bool v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
+	memcpy(&v, config_value_at(base, k), sizeof(v));
 	put_on(out, v);
 }
 
@@ -127,7 +120,7 @@ put_text(struct buf *out, const void *base, const struct key *k)
 {
 	const char *v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
+	memcpy(&v, config_value_at(base, k), sizeof(v));
 	config_value_text(out, v);
 }
 
@@ -136,19 +129,19 @@ put_choice_word(struct buf *out, const void *base, const struct key *k)
 {
 	unsigned v;
 
-	memcpy(&v, setting_at(base, k), sizeof(v));
+	memcpy(&v, config_value_at(base, k), sizeof(v));
 	buf_printf(out, "%s", k->words[v]);
 }
 
 static void
 put_networks(struct buf *out, const void *base, const struct key *k)
 {
-	const struct cidr_set *set = setting_at(base, k);
+	const struct cidr_set *set = config_value_at(base, k);
 	char text[CIDR_TEXT];
 
 	buf_printf(out, "[");
 	for (size_t i = 0; i < set->n; i++) {
-		put_comma(out, i);
+		config_value_comma(out, i);
 		buf_printf(out, "%s", cidr_format(&set->list[i], text));
 	}
 	buf_printf(out, "]");
@@ -157,7 +150,7 @@ put_networks(struct buf *out, const void *base, const struct key *k)
 static void
 put_quorum(struct buf *out, const void *base, const struct key *k)
 {
-	const struct quorum *q = setting_at(base, k);
+	const struct quorum *q = config_value_at(base, k);
 
 	buf_printf(out, "%u%s", q->value, q->percent ? "%" : "");
 }
@@ -220,7 +213,7 @@ static void
 put_admin_listen(struct buf *out, const void *base, const struct key *k)
 {
 	(void)k;
-	put_addresses(out, whole(base)->admin.net.listen, whole(base)->admin.net.n_listen);
+	config_value_addresses(out, whole(base)->admin.net.listen, whole(base)->admin.net.n_listen);
 }
 
 static void
@@ -233,7 +226,7 @@ put_roles(struct buf *out, const void *base, const struct key *k)
 	for (size_t i = 0; i < c->admin.n_roles; i++) {
 		const struct role_config *r = &c->admin.roles[i];
 
-		put_comma(out, i);
+		config_value_comma(out, i);
 		put_role_holders(out, r);
 		for (int right = ADMIN_RIGHT_READ; right <= ADMIN_RIGHT_ADMIN; right++)
 			if (r->allow & 1u << right)
@@ -303,7 +296,7 @@ put_sentinels(struct buf *out, const void *base, const struct key *k)
 	(void)k;
 	buf_printf(out, "[");
 	for (size_t i = 0; i < s->n_sentinels; i++) {
-		put_comma(out, i);
+		config_value_comma(out, i);
 		put_endpoint(out, &s->sentinels[i]);
 	}
 	buf_printf(out, "]");
@@ -379,243 +372,7 @@ put_token_file(struct buf *out, const void *base, const struct key *k)
 	buf_free(&all);
 }
 
-/* -- and of a service ------------------------------------------------------------------ */
-
-static const struct service_config *
-service(const void *base)
-{
-	return &((const struct service_draft *)base)->s;
-}
-
-static void
-put_listen(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	put_addresses(out, service(base)->listen, service(base)->n_listen);
-}
-
-static void
-put_preview(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	put_addresses(out, service(base)->preview, service(base)->n_preview);
-}
-
-static void
-put_plain_listen(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	put_addresses(out, service(base)->plain_listen, service(base)->n_plain_listen);
-}
-
-static void
-put_nodes(struct buf *out, const void *base, const struct key *k)
-{
-	const struct service_config *s = service(base);
-	const struct color_config *green = &s->colors[GREEN];
-
-	(void)k;
-	if (s->pool != NULL || green->port == 0) {
-		config_value_text(out, s->pool);
-		return;
-	}
-	buf_printf(out, "[");
-	for (size_t i = 0; i < green->n_backends; i++) {
-		put_comma(out, i);
-		buf_printf(out, "%s", green->backends[i].host);
-	}
-	buf_printf(out, "]");
-}
-
-static void
-put_path(struct buf *out, const void *base, const struct key *k)
-{
-	const char *path = service(base)->health.path;
-
-	(void)k;
-	config_value_text(out, path != NULL ? path : "/");
-}
-
-static void
-put_expect(struct buf *out, const void *base, const struct key *k)
-{
-	const struct status_set *set = &service(base)->health.expect;
-
-	(void)k;
-	if (set->n == 0)
-		buf_printf(out, "none");
-	for (unsigned i = 0; i < set->n; i++)
-		if (set->ranges[i].from == set->ranges[i].to)
-			buf_printf(out, "%s%u", i > 0 ? "," : "", set->ranges[i].from);
-		else
-			buf_printf(out, "%s%u-%u", i > 0 ? "," : "", set->ranges[i].from, set->ranges[i].to);
-}
-
-static void
-put_health_tls(struct buf *out, const void *base, const struct key *k)
-{
-	static const char *const words[] = {
-		[HEALTH_TLS_AUTO] = "auto", [HEALTH_TLS_OFF] = "false", [HEALTH_TLS_ON] = "true", [HEALTH_TLS_OWN] = "verify"
-	};
-	const struct health_config *h = &service(base)->health;
-	const struct backend_tls_config *own = &h->own_tls;
-	const struct {
-		const char *name, *value;
-	} terms[] = { { "ca", own->ca }, { "server_name", own->server_name }, { "cert", own->cert }, { "key", own->key } };
-
-	(void)k;
-	buf_printf(out, "%s", words[h->tls]);
-	if (h->tls != HEALTH_TLS_OWN)
-		return;
-	buf_printf(out, own->verify ? " true" : " false");
-	for (size_t i = 0; i < ARRAY_LEN(terms); i++)
-		if (terms[i].value != NULL) {
-			buf_printf(out, " %s ", terms[i].name);
-			config_value_text(out, terms[i].value);
-		}
-}
-
-/* Not given: that for both. */
-static void
-put_timeout(struct buf *out, const void *base, const struct key *k)
-{
-	double v;
-
-	memcpy(&v, setting_at(base, k), sizeof(v));
-	put_seconds_value(out, v < 0 ? service(base)->idle_timeout : v);
-}
-
-static void
-put_rate(struct buf *out, const void *base, const struct key *k)
-{
-	const struct source_rate *r = &service(base)->limits.source_rate;
-
-	(void)k;
-	if (r->burst > 0)
-		buf_printf(out, "%.9g%s", r->burst, r->burst > r->per_second ? "/m" : "/s");
-	else
-		buf_printf(out, "none");
-}
-
-/* Names; a value may be a token. */
-static void
-put_check_headers(struct buf *out, const void *base, const struct key *k)
-{
-	const struct health_config *h = &service(base)->health;
-
-	(void)k;
-	buf_printf(out, "[");
-	for (size_t i = 0; i < h->n_headers; i++) {
-		put_comma(out, i);
-		buf_printf(out, "%.*s", (int)strcspn(h->headers[i], ":"), h->headers[i]);
-		config_value_hash(out, h->headers[i]);
-	}
-	buf_printf(out, "]");
-}
-
-static void
-put_method(struct buf *out, const void *base, const struct key *k)
-{
-	const char *method = service(base)->health.method;
-
-	(void)k;
-	config_value_text(out, method != NULL ? method : "GET");
-}
-
-/* What is expected in hex, whatever it is: no two lists are the same text.  What is sent may be a password. */
-static void
-put_steps(struct buf *out, const void *base, const struct key *k)
-{
-	const struct health_config *h = &service(base)->health;
-
-	(void)k;
-	buf_printf(out, "[");
-	for (size_t i = 0; i < h->n_steps; i++) {
-		char hash[CONFIG_VALUE_DIGEST];
-
-		put_comma(out, i);
-		if (!h->steps[i].expect) {
-			buf_printf(out, "send hash %s", config_value_digest(h->steps[i].bytes, h->steps[i].n, hash));
-			continue;
-		}
-		buf_printf(out, "expect_hex ");
-		for (size_t n = 0; n < h->steps[i].n; n++)
-			buf_printf(out, "%02x", (unsigned char)h->steps[i].bytes[n]);
-	}
-	buf_printf(out, "]");
-}
-
-static void
-put_health_address(struct buf *out, const void *base, const struct key *k)
-{
-	const struct addr *a = &service(base)->health.address;
-	char text[ADDR_TEXT];
-
-	(void)k;
-	buf_printf(out, "%s", a->len > 0 ? addr_format(a, text) : "none");
-}
-
-static void
-put_source_address(struct buf *out, const void *base, const struct key *k)
-{
-	const struct addr *a = &service(base)->source_address;
-	char text[ADDR_TEXT];
-
-	(void)k;
-	buf_printf(out, "%s", a->len > 0 ? addr_format(a, text) : "none");
-}
-
-static void
-put_names(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	config_value_texts(out, service(base)->names, service(base)->n_names - service(base)->n_mapped);
-}
-
-static void
-put_paths(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	config_value_texts(out, service(base)->paths, service(base)->n_paths);
-}
-
-static void
-put_default_host(struct buf *out, const void *base, const struct key *k)
-{
-	const struct service_config *s = service(base);
-
-	(void)k;
-	config_value_text(out, s->http.default_host != NULL ? s->http.default_host : s->name);
-}
-
-static void
-put_certificates(struct buf *out, const void *base, const struct key *k)
-{
-	const struct tls_config *t = &service(base)->tls;
-
-	(void)k;
-	buf_printf(out, "[");
-	for (size_t i = 0; i < t->n_certificates; i++) {
-		const struct tls_certificate_config *c = &t->certificates[i];
-
-		put_comma(out, i);
-		buf_printf(out, "%s", c->cert);
-		if (c->key != NULL)
-			buf_printf(out, " key %s", c->key);
-		if (c->ocsp != NULL)
-			buf_printf(out, " ocsp %s", c->ocsp);
-	}
-	buf_printf(out, "]");
-}
-
-static void
-put_alpn(struct buf *out, const void *base, const struct key *k)
-{
-	(void)k;
-	config_value_texts(out, service(base)->tls.alpn, service(base)->tls.n_alpn);
-}
-
-/* Keys whose reader is their own, by their path. */
+/* Keys whose reader is their own, by their path; more of a service are in config_value_service.c. */
 static const struct {
 	const char *path;
 	key_writer *write;
@@ -639,45 +396,22 @@ static const struct {
 	{ "log.syslog.facility", syslog_facility_value },
 	{ "notify", notify_value },
 
-	{ "listen", put_listen },
-	{ "preview", put_preview },
-	{ "plain_listen", put_plain_listen },
-	{ "nodes", put_nodes },
-	{ "health.path", put_path },
-	{ "health.expect", put_expect },
-	{ "health.tls", put_health_tls },
-	{ "health.address", put_health_address },
-	{ "health.headers", put_check_headers },
-	{ "health.method", put_method },
-	{ "health.steps", put_steps },
-	{ "client_timeout", put_timeout },
-	{ "server_timeout", put_timeout },
-	{ "source_rate", put_rate },
-	{ "source_address", put_source_address },
-	{ "hosts", put_names },
-	{ "sni", put_names },
-	{ "sni_map", write_sni_map },
-	{ "paths", put_paths },
-	{ "default_host", put_default_host },
 	{ "preview_header", put_text },
-	{ "error_page", write_error_page },
 	{ "redirect", put_text },
 	{ "redirect_status", put_count },
-	{ "request_headers.set", write_request_set },
-	{ "request_headers.remove", write_request_remove },
-	{ "response_headers.set", write_response_set },
-	{ "response_headers.remove", write_response_remove },
-	{ "tls.certificates", put_certificates },
-	{ "tls.alpn", put_alpn },
 	{ "backend_tls.server_name", put_text },
 };
 
 struct config_value_form
 config_value_form(const char *path, const struct key *k)
 {
+	key_writer *write;
+
 	for (size_t i = 0; i < ARRAY_LEN(by_path); i++)
 		if (strcmp(by_path[i].path, path) == 0)
 			return (struct config_value_form){ by_path[i].write, 0 };
+	if ((write = config_value_of_service(path)) != NULL)
+		return (struct config_value_form){ write, 0 };
 	for (size_t i = 0; i < ARRAY_LEN(by_reader); i++)
 		if (by_reader[i].read == k->read)
 			return by_reader[i].form;
