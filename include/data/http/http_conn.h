@@ -42,7 +42,7 @@ enum http_conn_state {
 struct http_conn {
 	uint32_t magic;
 	uint8_t state;	/* enum http_conn_state */
-	bool running;	/* http_conn_run() or read_request() is on the stack */
+	bool running;	/* http_conn_run() or http_conn_read() is on the stack */
 	bool shutdown_pending;	/* LINGERING: TLS's close_notify waits for room */
 	bool timed;	/* the deadline is that of a head that began */
 	bool blank;	/* what came last was nothing but empty lines */
@@ -100,6 +100,26 @@ bool http_conn_move_on(struct http_conn *c);
 /* Its exchange is over, but the socket goes on as something else or in another process, and the
  * permit with it. */
 void http_conn_release(struct http_conn *c);
+/* Sets what is waited for, while BUSY. */
+void http_conn_want(struct http_conn *c, bool read, bool write);
+void http_conn_expired(struct deadline *d);
+/* The version beside HTTP/1. */
+const struct http_version *http_conn_version(const struct http_conn *c);
+/* Seconds since it began to wait for a request; 0: it does not. */
+double http_conn_idle(const struct http_conn *c, double now);
+
+/* -- requests as they come (data/http/http1_read.c) -- */
+
+/* Bytes kept of requests that came before their turn; a head that may be longer is kept whole. */
+#define HTTP_AHEAD_MAX (64 * 1024)
+/* READING for the first time: its first request is often here already. */
+void http_conn_begin_reading(struct http_conn *c);
+/* READING: the socket has something. */
+void http_conn_read(struct http_conn *c);
+/* READING: takes what is kept, request by request, as long as each is over at once, and waits for more. */
+void http_conn_run(struct http_conn *c);
+/* Ready for the first byte of a request, by the client's limits; in the worker's buffers. */
+struct http1_head *http_conn_begin_head(struct http_conn *c);
 /* Bytes behind the request under way: kept for the next one.  False:
  * too many, or memory is out. */
 MUST_USE bool http_conn_stash(struct http_conn *c, const char *p, size_t n);
@@ -107,11 +127,6 @@ MUST_USE bool http_conn_stash(struct http_conn *c, const char *p, size_t n);
  * body, at most a relay's buffer full: whatever becomes of this one they come
  * first.  False: memory is out, and the client may bring no other request. */
 MUST_USE bool http_conn_put_back(struct http_conn *c, const char *p, size_t n);
-/* Sets what is waited for, while BUSY. */
-void http_conn_want(struct http_conn *c, bool read, bool write);
-void http_conn_expired(struct deadline *d);
-/* Seconds since it began to wait for a request; 0: it does not. */
-double http_conn_idle(const struct http_conn *c, double now);
 
 /* -- on the way from one process to another (data/http/http_conn_handover.c) -- */
 
@@ -120,9 +135,5 @@ double http_conn_idle(const struct http_conn *c, double now);
 struct http_conn *http_conn_make(struct listener *li, struct io *io, struct permit *p);
 /* Between two requests, or with part of a head, or waiting for a place. */
 bool http_conn_may_go(const struct http_conn *c);
-/* Ready for the first byte of a request, by the client's limits; in the worker's buffers. */
-struct http1_head *http_conn_begin_head(struct http_conn *c);
-/* READING: takes what it has read, as far as that goes, and waits for more. */
-void http_conn_run(struct http_conn *c);
 
 #endif
