@@ -164,11 +164,40 @@ render_members(struct render *r, json_t *object)
 	buf_free(&b);
 }
 
+static void
+render_maintenance(struct render *r, json_t *object)
+{
+	bool on = json_has(object, "maintenance");
+
+	if (!r->out->terminal)
+		output_line(r->out, "maintenance\t%s", on ? "on" : "off");
+	else
+		output_line(r->out, "maintenance is %s%s", on ? "on: /readyz says no, serving goes on" : "off",
+			    json_has(object, "changed") ? "" : " (as before)");
+}
+
+/* Replies of one sentence that is always the same: on a terminal, and as a record. */
+static void
+render_sentence(struct render *r, json_t *object)
+{
+	static const struct {
+		const char *terminal, *record;
+	} sentences[] = {
+		[ADMIN_CLAIM] = { "{service}: {idle} is claimed until {claimed.until:time}, epoch {epoch}; token {token}",
+				  "claimed\t{service}\t{idle}\t{active}\t{epoch}\t{token}\t{claimed.until}" },
+		[ADMIN_SIGNAL] = { "{service} {color}: {count} more were {kind}", "signal\t{service}\t{color}\t{kind}\t{count}" },
+		[ADMIN_LOG] = { "log level is {level} (was {was})", "log\t{level}" },
+		[ADMIN_STOP] = { "teald drains and ends", "stopping" },
+		[ADMIN_VERSION] = { "teald {version}, pid {pid}, up {uptime:duration}", "teald\t{version}\t{pid}\t{uptime}" },
+	};
+	enum admin_command verb = r->request->command;
+
+	say(r->out, object, r->out->terminal ? sentences[verb].terminal : sentences[verb].record);
+}
+
 void
 render_reply(struct render *r, json_t *object)
 {
-	bool terminal = r->out->terminal;
-
 	switch (r->request->command) {
 	case ADMIN_STATUS:
 		render_status(r, object);
@@ -189,11 +218,6 @@ render_reply(struct render *r, json_t *object)
 	case ADMIN_UNLOCK:
 		render_lock(r, object);
 		return;
-	case ADMIN_CLAIM:
-		say(r->out, object,
-		    terminal ? "{service}: {idle} is claimed until {claimed.until:time}, epoch {epoch}; token {token}" :
-			       "claimed\t{service}\t{idle}\t{active}\t{epoch}\t{token}\t{claimed.until}");
-		return;
 	case ADMIN_RELEASE:
 		render_release(r, object);
 		return;
@@ -201,39 +225,27 @@ render_reply(struct render *r, json_t *object)
 	case ADMIN_WAIT:
 		render_bake(r, object);
 		return;
-	case ADMIN_SIGNAL:
-		say(r->out, object, terminal ? "{service} {color}: {count} more were {kind}" : "signal\t{service}\t{color}\t{kind}\t{count}");
-		return;
 	case ADMIN_DRAIN:
 		render_drain(r, object);
 		return;
 	case ADMIN_HISTORY:
 		render_history(r, object);
 		return;
-	case ADMIN_LOG:
-		say(r->out, object, terminal ? "log level is {level} (was {was})" : "log\t{level}");
-		return;
-	case ADMIN_MAINTENANCE:
-		if (!terminal)
-			output_line(r->out, "maintenance\t%s",
-				    json_has(object, "maintenance") ? "on" : "off");
-		else
-			output_line(r->out, "maintenance is %s%s",
-				    json_has(object, "maintenance") ? "on: /readyz says no, serving goes on" :
-								      "off",
-				    json_has(object, "changed") ? "" : " (as before)");
-		return;
-	case ADMIN_STOP:
-		output_line(r->out, terminal ? "teald drains and ends" : "stopping");
-		return;
 	case ADMIN_WHOAMI:
 		render_whoami(r, object);
 		return;
 	case ADMIN_VERSION:
 		render_client_version(r);
-		say(r->out, object,
-		    terminal ? "teald {version}, pid {pid}, up {uptime:duration}" :
-			       "teald\t{version}\t{pid}\t{uptime}");
+		render_sentence(r, object);
+		return;
+	case ADMIN_CLAIM:
+	case ADMIN_SIGNAL:
+	case ADMIN_LOG:
+	case ADMIN_STOP:
+		render_sentence(r, object);
+		return;
+	case ADMIN_MAINTENANCE:
+		render_maintenance(r, object);
 		return;
 	case ADMIN_EVENTS:
 		return;
