@@ -19,6 +19,8 @@
  * that was refused is read on for so long, or the reset that answers it would
  * take our words from a client that reads only when it has sent everything. */
 #define HTTP_LINGER_MAX 30.0
+/* Seconds without a request after which the next is not on its way most likely. */
+#define HTTP_IDLE_BRIEF 1.0
 
 struct exchange;
 

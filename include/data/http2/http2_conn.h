@@ -155,6 +155,8 @@ void http2_conn_fault(struct http2_conn *h, enum http2_reason reason);
 void http2_conn_settle(struct http2_conn *h);
 /* The second GOAWAY: streams that come now are refused. */
 void http2_conn_say_last(struct http2_conn *h);
+/* An answer to PING: of those behind our first GOAWAY, what the client had sent before it knew has come. */
+void http2_conn_on_pong(struct http2_conn *h, const char *payload);
 /* More may be sent: streams that wait for that go on. */
 void http2_wake(struct http2_conn *h);
 /* The client's bytes were taken: it may send so many more. */

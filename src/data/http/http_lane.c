@@ -159,19 +159,18 @@ http_lane_free(struct lane *l)
 	free(l->http);
 }
 
-/* This process ends: clients of other versions than HTTP/1 that have nothing under way are told so without having
- * asked. */
+/* This process ends: clients of other versions than HTTP/1 that have had nothing under way for a while are told so without
+ * having asked.  Not between two requests that follow each other: there are clients that take any GOAWAY for the end of what
+ * they have just sent. */
 static void
 tell_idle(struct lane *l)
 {
-	const struct http_version *v = l->worker->proxy->version;
-
 	for (int e = 0; e < ENTRANCES; e++)
 		LIST_EACH(it, &l->http->clients[e]) {
 			struct http_conn *c = list_entry(it, struct http_conn, link);
 
-			if (c->state == HTTP_CONN_VERSED && v->is_idle(c))
-				v->leave(c);
+			if (c->state == HTTP_CONN_VERSED && http_conn_idle(c, l->worker->now) >= HTTP_IDLE_BRIEF)
+				l->worker->proxy->version->leave(c);
 		}
 }
 
@@ -222,7 +221,7 @@ leave_in_time(struct lane *l, struct http_conn *c, const struct lane_drain *d, d
 	const struct http_version *v = l->worker->proxy->version;
 	double left = d->orders.timeout < 0 ? HUGE_VAL : d->orders.timeout - (now - d->started);
 
-	if (v->is_idle(c) ? d->orders.idle > 0 && http_conn_idle(c, now) >= d->orders.idle : left < d->orders.timeout / 4)
+	if ((d->orders.idle > 0 && http_conn_idle(c, now) >= d->orders.idle) || left < d->orders.timeout / 4)
 		v->leave(c);
 }
 

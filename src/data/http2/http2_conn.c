@@ -14,7 +14,8 @@
 /* Beyond its limit the queue may still take what no stream waits for: answers to PING and the like, heads. */
 #define QUEUE_EXTRA (256 * 1024)
 
-static const char goodbye[8] = "teal-bye";
+/* The last PING before the second GOAWAY, and the one before that. */
+static const char goodbye[8] = "teal-bye", leave_taking[8] = "teal-lve";
 
 /* -- the queue ------------------------------------------------------------------------ */
 
@@ -298,20 +299,40 @@ http2_conn_say_last(struct http2_conn *h)
 }
 
 static void
+ask_for_ping(struct http2_conn *h, const char *payload)
+{
+	char *p = http2_reserve(h, HTTP2_PING_BYTES);
+
+	if (p == NULL)
+		return;
+	http2_put_ping(p, payload, false);
+	http2_wrote(h, HTTP2_PING_BYTES);
+}
+
+static void
 leave_http2(struct http_conn *c)
 {
 	struct http2_conn *h = http2_of(c);
-	char *p;
 
 	if (h->leaving || h->closing)
 		return;
 	h->leaving = true;
 	put_goaway(h, HTTP2_STREAM_MOST, HTTP2_NO_ERROR, STR(""));
-	if ((p = http2_reserve(h, HTTP2_PING_BYTES)) != NULL) {
-		http2_put_ping(p, goodbye, false);
-		http2_wrote(h, HTTP2_PING_BYTES);
-	}
+	ask_for_ping(h, leave_taking);
 	deadline_arm(c->lane->http->linger_clock, &c->deadline, http2_worker(h)->now);
+}
+
+/* A client may answer before it sends the requests that it had in its queue when the GOAWAY came: those are there with the answer
+ * to a second PING. */
+void
+http2_conn_on_pong(struct http2_conn *h, const char *payload)
+{
+	if (!h->leaving || h->left)
+		return;
+	if (memcmp(payload, goodbye, sizeof(goodbye)) == 0)
+		http2_conn_say_last(h);
+	else if (memcmp(payload, leave_taking, sizeof(leave_taking)) == 0)
+		ask_for_ping(h, goodbye);
 }
 
 void
@@ -325,8 +346,6 @@ http2_conn_settle(struct http2_conn *h)
 	http2_make_due(h);
 	if (h->left)
 		close_when_sent(h);
-	else if (!h->leaving && http_stream_must_leave(&c->stream, w))
-		leave_http2(c);
 	else if (!h->leaving)
 		deadline_arm(c->lane->http->keepalive_clock, &c->deadline, w->now);
 }

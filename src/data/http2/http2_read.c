@@ -396,9 +396,7 @@ take_ping(struct http2_conn *h, const struct http2_frame *f, struct str payload)
 	char *p;
 
 	if (f->flags & HTTP2_F_ACK) {
-		/* Of our GOAWAY: what the client had sent before it knew has come. */
-		if (h->leaving && !h->left)
-			http2_conn_say_last(h);
+		http2_conn_on_pong(h, payload.p);
 		return HTTP2_FINE;
 	}
 	if (!http2_rate(h, HTTP2_RATE_PING))
