@@ -212,6 +212,8 @@ enum peer_tag {
 	PEER_T_DRAINS = 192,
 	PEER_T_DOWN = 193,
 	PEER_T_ENDPOINTS = 188,	/* of a backend: as its check counts them; absent: not told */
+	PEER_T_HOLD = 230,	/* of a record: row of AT_US, BY, REASON, EPOCH, UNTIL_US */
+	PEER_T_HOLD_SECONDS = 231,	/* histogram: of those that a hold kept waiting */
 	PEER_T_WISH = 184
 };
 

@@ -23,7 +23,10 @@ enum change {
 	CHANGE_CLAIM,
 	CHANGE_RELEASE,
 	CHANGE_SHIFT,
+	CHANGE_HOLD,
+	CHANGE_UNHOLD,
 };
+#define CHANGE_LAST CHANGE_UNHOLD
 
 /* Of the color or of a share, so that the epoch grows. */
 static inline bool
@@ -58,6 +61,15 @@ struct record {
 		char by[RECORD_NAME];
 		char reason[RECORD_REASON];
 	} claim;
+	/* New connections and requests wait.  Ends as a claim does: with the epoch it was made at, at its time, or
+	 * with its release. */
+	struct {
+		bool on;
+		uint64_t epoch;
+		int64_t at_us, until_us;	/* the store's clock */
+		char by[RECORD_NAME];
+		char reason[RECORD_REASON];
+	} hold;
 };
 
 /* Is the service claimed at that time, by the store's clock? */
@@ -66,6 +78,17 @@ record_claimed(const struct record *r, int64_t now_us)
 {
 	return r->claim.on && r->claim.epoch == r->epoch && now_us < r->claim.until_us;
 }
+
+/* Does the service hold its clients at that time, by the store's clock? */
+static inline bool
+record_held(const struct record *r, int64_t now_us)
+{
+	return r->hold.on && r->hold.epoch == r->epoch && now_us < r->hold.until_us;
+}
+
+/* What a write must name that ends that hold, or takes its place; "" where there is none. */
+#define RECORD_HOLD_NAME 24
+void record_hold_name(const struct record *r, int64_t now_us, char name[RECORD_HOLD_NAME]);
 
 /* Equal in every field. */
 bool record_same(const struct record *a, const struct record *b);
@@ -78,6 +101,7 @@ record_share(const struct record *r, enum color color)
 
 bool record_same_lock(const struct record *a, const struct record *b);
 bool record_same_claim(const struct record *a, const struct record *b);
+bool record_same_hold(const struct record *a, const struct record *b);
 
 /* One line of the history: a change that happened, or was refused. */
 struct audit_entry {
@@ -85,7 +109,7 @@ struct audit_entry {
 	int64_t at_us;
 	enum change change;
 	uint64_t epoch;	/* after it */
-	enum color from, to;	/* equal for locks and claims; of a shift: the active color, and the one whose share it is */
+	enum color from, to;	/* equal for locks, claims and holds; of a shift: the active color, and the one whose share it is */
 	uint32_t share;	/* what `to` has after it, of SHARE_WHOLE; 0 also where it is not about that */
 	char by[RECORD_NAME];
 	uint32_t uid;

@@ -1,7 +1,7 @@
-/* state_claims.h - the claims of the services, in a file beside the state: one line
+/* state_claims.h - the claims and the holds of the services, in a file beside the state: one line
  * of JSON, replaced as a whole.
  *	{"format":"teal-claims","version":1,"claims":[{"service","epoch","at_us","until_us",
- *	"by","reason","token"},...]}
+ *	"by","reason","token"},...],"holds":[{"service","epoch","at_us","until_us","by","reason"},...]}
  *
  * They are not in the state file because a teald that knows no claims refuses what it does
  * not know there.  A claim is of one epoch, so both need not be written at once: one

@@ -18,12 +18,12 @@ struct store;
 
 /* What a write means to change; every other field stays what the store has.  A color that
  * is written with the token of a claim means the claim, too. */
-enum store_meaning { STORE_COLOR, STORE_LOCK, STORE_CLAIM };
+enum store_meaning { STORE_COLOR, STORE_LOCK, STORE_CLAIM, STORE_HOLD };
 
 /* One conditional write: service's record becomes next if its epoch is still
- * expect_epoch.  (A lock or a claim keeps the epoch; a flip adds one.)  While a claim holds,
+ * expect_epoch.  (A lock, a claim or a hold keeps the epoch; a flip adds one.)  While a claim holds,
  * a color or a claim is written only with its token: else E_CONFLICT, as is a token whose claim
- * does not hold. */
+ * does not hold.  The token of a hold is the name of the one that is on (record_hold_name()). */
 struct store_write {
 	const char *service;
 	enum store_meaning means;

@@ -20,7 +20,7 @@ struct store_pending {
 	uint64_t batch;	/* the same for those that are written as one, which stand side by side */
 	bool same;	/* it is only compared */
 	bool saw_lock;	/* locked, as far as the caller knew */
-	struct record saw_claim;	/* what its claim was for the caller */
+	struct record saw_claim;	/* what its claim, and its hold, were for the caller */
 	enum store_meaning means;
 	char token[CLAIM_HASH];	/* "": none is presented */
 	struct record next;

@@ -112,6 +112,8 @@ plan_rollback(struct flip *f)
 	case CHANGE_UNLOCK:
 	case CHANGE_CLAIM:
 	case CHANGE_RELEASE:
+	case CHANGE_HOLD:
+	case CHANGE_UNHOLD:
 		break;
 	}
 	f->to = r->color;
@@ -136,6 +138,8 @@ flip_plan(struct flip *f)
 	case CHANGE_UNLOCK:
 	case CHANGE_CLAIM:
 	case CHANGE_RELEASE:
+	case CHANGE_HOLD:
+	case CHANGE_UNHOLD:
 		break;
 	}
 	CHECK(!"a change that is no flip's");

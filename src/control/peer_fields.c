@@ -103,6 +103,30 @@ take_claim(struct str claim, struct record *out)
 	take_text(out->claim.token, sizeof(out->claim.token), claim, PEER_T_TOKEN);
 }
 
+static void
+put_hold(struct buf *b, const struct record *r)
+{
+	size_t row = tlv_open(b, PEER_T_HOLD);
+
+	tlv_u64(b, PEER_T_AT_US, (uint64_t)r->hold.at_us);
+	peer_put_str(b, PEER_T_BY, r->hold.by);
+	peer_put_str(b, PEER_T_REASON, r->hold.reason);
+	tlv_u64(b, PEER_T_EPOCH, r->hold.epoch);
+	tlv_u64(b, PEER_T_UNTIL_US, (uint64_t)r->hold.until_us);
+	tlv_close(b, row);
+}
+
+static void
+take_hold(struct str hold, struct record *out)
+{
+	out->hold.on = true;
+	out->hold.at_us = (int64_t)peer_u64(hold, PEER_T_AT_US);
+	take_text(out->hold.by, sizeof(out->hold.by), hold, PEER_T_BY);
+	take_text(out->hold.reason, sizeof(out->hold.reason), hold, PEER_T_REASON);
+	out->hold.epoch = peer_u64(hold, PEER_T_EPOCH);
+	out->hold.until_us = (int64_t)peer_u64(hold, PEER_T_UNTIL_US);
+}
+
 void
 peer_put_record(struct buf *b, const struct record *r)
 {
@@ -131,6 +155,8 @@ peer_put_record(struct buf *b, const struct record *r)
 	}
 	if (r->claim.on)
 		put_claim(b, r);
+	if (r->hold.on)
+		put_hold(b, r);
 	tlv_close(b, row);
 }
 
@@ -154,6 +180,8 @@ peer_take_record(struct str row, struct record *out)
 		return false;
 	if (peer_has(r, PEER_T_CLAIM))
 		take_claim(peer_str(r, PEER_T_CLAIM), out);
+	if (peer_has(r, PEER_T_HOLD))
+		take_hold(peer_str(r, PEER_T_HOLD), out);
 	if (!peer_has(r, PEER_T_LOCK))
 		return true;
 	out->lock.on = true;

@@ -1,6 +1,7 @@
 /* service.c - life of a service, and the sums over its workers and backends.
  * Thread: main. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -29,6 +30,10 @@ change_word(enum change c)
 		return "release";
 	case CHANGE_SHIFT:
 		return "shift";
+	case CHANGE_HOLD:
+		return "hold";
+	case CHANGE_UNHOLD:
+		return "unhold";
 	}
 	return "";
 }
@@ -53,18 +58,35 @@ record_same_claim(const struct record *a, const struct record *b)
 }
 
 bool
+record_same_hold(const struct record *a, const struct record *b)
+{
+	if (!a->hold.on || !b->hold.on)
+		return a->hold.on == b->hold.on;
+	return a->hold.epoch == b->hold.epoch && a->hold.at_us == b->hold.at_us && a->hold.until_us == b->hold.until_us &&
+	       strcmp(a->hold.by, b->hold.by) == 0 && strcmp(a->hold.reason, b->hold.reason) == 0;
+}
+
+void
+record_hold_name(const struct record *r, int64_t now_us, char name[RECORD_HOLD_NAME])
+{
+	name[0] = '\0';
+	if (record_held(r, now_us))
+		snprintf(name, RECORD_HOLD_NAME, "%lld", (long long)r->hold.until_us);
+}
+
+bool
 record_same(const struct record *a, const struct record *b)
 {
 	return a->color == b->color && a->epoch == b->epoch && a->change == b->change && a->at_us == b->at_us &&
 	       a->forced == b->forced && strcmp(a->by, b->by) == 0 && strcmp(a->reason, b->reason) == 0 &&
 	       strcmp(a->revision, b->revision) == 0 && record_same_lock(a, b) && record_same_claim(a, b) &&
-	       share_same(&a->share, &b->share);
+	       share_same(&a->share, &b->share) && record_same_hold(a, b);
 }
 
 bool
 change_from_word(const char *word, enum change *out)
 {
-	for (int c = CHANGE_INITIAL; c <= CHANGE_SHIFT; c++)
+	for (int c = CHANGE_INITIAL; c <= CHANGE_LAST; c++)
 		if (strcmp(word, change_word((enum change)c)) == 0) {
 			*out = (enum change)c;
 			return true;

@@ -84,6 +84,30 @@ format_claim(const struct record *r, char *out, size_t size)
 	buf_free(&text);
 }
 
+static void
+format_hold(const struct record *r, char *out, size_t size)
+{
+	struct buf text;
+	struct json j;
+	char at[CLOCK_TEXT];
+
+	out[0] = '\0';
+	if (!r->hold.on)
+		return;
+	buf_init(&text, size - 1);
+	json_init(&j, &text);
+	clock_format(r->hold.at_us, 6, at);
+	json_object(&j, NULL);
+	json_cstr(&j, "by", r->hold.by);
+	json_cstr(&j, "reason", r->hold.reason);
+	json_cstr(&j, "at", at);
+	json_u64(&j, "epoch", r->hold.epoch);
+	json_i64(&j, "until_us", r->hold.until_us);
+	json_object_end(&j);
+	str_copy(out, size, buf_str(&text));
+	buf_free(&text);
+}
+
 void
 redis_record_format(const struct record *r, struct redis_record_text *out)
 {
@@ -98,6 +122,7 @@ redis_record_format(const struct record *r, struct redis_record_text *out)
 	format_lock(r, out->locked, sizeof(out->locked));
 	snprintf(out->forced, sizeof(out->forced), "%s", r->forced ? "1" : "");
 	format_claim(r, out->claimed, sizeof(out->claimed));
+	format_hold(r, out->held, sizeof(out->held));
 	/* A teald that knows no revisions leaves the field as it is. */
 	out->revision[0] = '\0';
 	if (r->revision[0] != '\0')
@@ -150,6 +175,29 @@ parse_claim(const char *text, struct record *r)
 		str_copy(r->claim.by, sizeof(r->claim.by), str_from(by));
 		str_copy(r->claim.reason, sizeof(r->claim.reason), str_from(reason));
 		ok = parse_time(at, &r->claim.at_us);
+	}
+	json_decref(o);
+	return ok;
+}
+
+/* As parse_claim(). */
+static bool
+parse_hold(const char *text, struct record *r)
+{
+	json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	const char *by, *reason, *at;
+	json_int_t epoch, until;
+	bool ok = json_unpack(o, "{s:s, s:s, s:s, s:I, s:I}", "by", &by, "reason", &reason, "at", &at, "epoch", &epoch,
+			      "until_us", &until) == 0 &&
+		  epoch >= 1 && epoch <= (json_int_t)REDIS_NUMBER_MAX && until >= 0 && until <= CLOCK_US_MAX;
+
+	if (ok) {
+		r->hold.on = true;
+		r->hold.epoch = (uint64_t)epoch;
+		r->hold.until_us = until;
+		str_copy(r->hold.by, sizeof(r->hold.by), str_from(by));
+		str_copy(r->hold.reason, sizeof(r->hold.reason), str_from(reason));
+		ok = parse_time(at, &r->hold.at_us);
 	}
 	json_decref(o);
 	return ok;
@@ -217,6 +265,9 @@ redis_record_parse(const redisReply *reply, struct record *out, bool *exists, st
 	if (reply->element[11]->type != REDIS_REPLY_NIL &&
 	    (text[11] == NULL || !share_parse(str_from(text[11]), out->epoch, &out->share)))
 		return why_set(why, E_STORE, "the field share is not what Teal writes there");
+	if (reply->element[12]->type != REDIS_REPLY_NIL &&
+	    (text[12] == NULL || (text[12][0] != '\0' && !parse_hold(text[12], out))))
+		return why_set(why, E_STORE, "the field held is not what Teal writes there");
 	*exists = true;
 	return OK;
 }

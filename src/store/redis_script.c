@@ -10,7 +10,7 @@
 
 #define POOL_FIELDS "'version', 'nodes', 'forced', 'terms'"
 #define FIELDS "'color', 'epoch', 'previous', 'change', 'by', 'at', 'reason', 'locked', 'forced', 'claimed', " \
-	"'revision', 'share'"
+	"'revision', 'share', 'held'"
 
 struct redis_script redis_script_read = {
 	.text = "local t = redis.call('TIME')\n"
@@ -38,13 +38,14 @@ struct redis_script redis_script_read = {
  * ARGV: 1 deadline (us), 2 mode, 3 channel, 4 length of the stream, and for each service:
  *       1 service, 2 epoch it must have ('0': none), 3 the lock it must have, as seen; '' for none,
  *       4 the hash of the token that is presented; '' for none, 5 history line or '',
- *       6 'same' where it is only compared, 7-18 the fields.
+ *       6 'same' where it is only compared, 7-19 the fields.
  * All of them are written, or none, but for mode 'forward': each is compared before the first is written.
  * mode 'cas': another color.  The epoch must be that one, and it must be locked or not as seen, since a
  * lock has no epoch of its own: a flip must not pass a lock it does not know.  The lock stays what it is.
  * mode 'lock': epoch and lock must be those, and only the lock is written.
  * mode 'claim': epoch and claim must be those, and only the claim is written.
- * mode 'forward': everything, where the epoch is less than the new one; those where it is not are left alone.
+ * mode 'hold': the same of the hold, whose name is when it ends: the one that is on must be the one that is named.
+ * mode 'forward': everything but the hold, where the epoch is less than the new one; those where it is not are left alone.
  * A claim holds at the epoch it was made at, and until its time by this clock: then modes 'cas' and 'claim'
  * need its token; a token whose claim does not hold is a conflict.  A color with a token writes the claim, too.
  * The time is Redis's own, so a command that waited too long in a queue, or in
@@ -65,6 +66,14 @@ struct redis_script redis_script_write = {
 		"    if ok and type(claim) == 'table' and tonumber(claim['epoch']) == tonumber(epoch) and\n"
 		"      (tonumber(claim['until_us']) or 0) > now then\n"
 		"      holder = claim['token']\n"
+		"    end\n"
+		"  end\n"
+		"  if mode == 'hold' then\n"
+		"    holder = ''\n"
+		"    local ok, hold = pcall(cjson.decode, was_i[13] or '')\n"
+		"    if ok and type(hold) == 'table' and tonumber(hold['epoch']) == tonumber(epoch) and\n"
+		"      (tonumber(hold['until_us']) or 0) > now then\n"
+		"      holder = string.format('%.0f', hold['until_us'])\n"
 		"    end\n"
 		"  end\n"
 		"  if mode == 'forward' then\n"
@@ -94,7 +103,9 @@ struct redis_script redis_script_write = {
 		"    if mode == 'lock' or mode == 'forward' or not was[i][8] then\n"
 		"      redis.call('HSET', key, 'locked', ARGV[new + 8])\n"
 		"    end\n"
-		"    if mode == 'claim' or ARGV[a + 4] ~= '' or (mode == 'forward' and (ARGV[new + 10] ~= '' or was[i][10])) then\n"
+		"    if mode == 'hold' then\n"
+		"      redis.call('HSET', key, 'held', ARGV[new + 13])\n"
+		"    elseif mode == 'claim' or ARGV[a + 4] ~= '' or (mode == 'forward' and (ARGV[new + 10] ~= '' or was[i][10])) then\n"
 		"      redis.call('HSET', key, 'claimed', ARGV[new + 10])\n"
 		"    end\n"
 		"    if ARGV[a + 5] ~= '' then\n"

@@ -24,6 +24,44 @@ claim_text(const struct state_service *v, struct json *j)
 	json_object_end(j);
 }
 
+static void
+hold_text(const struct state_service *v, struct json *j)
+{
+	const struct record *r = &v->next;
+
+	json_object(j, NULL);
+	json_cstr(j, "service", v->name);
+	json_u64(j, "epoch", r->hold.epoch);
+	json_i64(j, "at_us", r->hold.at_us);
+	json_i64(j, "until_us", r->hold.until_us);
+	json_cstr(j, "by", r->hold.by);
+	json_cstr(j, "reason", r->hold.reason);
+	json_object_end(j);
+}
+
+static bool
+has_hold(const struct state_service *v)
+{
+	return v->known && v->next.hold.on && v->next.hold.epoch == v->next.epoch;
+}
+
+/* A file without holds is as a teald writes it that knows none. */
+static void
+put_holds(const struct state *s, struct json *j)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->n; i++)
+		any |= has_hold(s->services[i]);
+	if (!any)
+		return;
+	json_array(j, "holds");
+	for (size_t i = 0; i < s->n; i++)
+		if (has_hold(s->services[i]))
+			hold_text(s->services[i], j);
+	json_array_end(j);
+}
+
 bool
 state_claims_encode(const struct state *s, struct buf *out)
 {
@@ -41,6 +79,7 @@ state_claims_encode(const struct state *s, struct buf *out)
 			claim_text(v, &j);
 	}
 	json_array_end(&j);
+	put_holds(s, &j);
 	json_object_end(&j);
 	json_line_end(&j);
 	return !out->failed;
@@ -74,16 +113,43 @@ read_claim(json_t *o, struct state *s)
 	return true;
 }
 
+static bool
+read_hold(json_t *o, struct state *s)
+{
+	const char *service, *by, *reason;
+	json_int_t epoch, at, until;
+	struct state_service *v;
+	struct record r;
+
+	if (json_unpack(o, "{s:s, s:I, s:I, s:I, s:s, s:s}", "service", &service, "epoch", &epoch, "at_us", &at, "until_us",
+			&until, "by", &by, "reason", &reason) != 0 ||
+	    epoch < 1)
+		return false;
+	if ((v = state_find(s, service)) == NULL || !v->known)
+		return true;
+	r = v->record;
+	r.hold.on = true;
+	r.hold.epoch = (uint64_t)epoch;
+	r.hold.at_us = at;
+	r.hold.until_us = until;
+	if (!str_copy(r.hold.by, sizeof(r.hold.by), str_from(by)) ||
+	    !str_copy(r.hold.reason, sizeof(r.hold.reason), str_from(reason)) || !state_accept_record(&r))
+		return false;
+	v->record = v->next = r;
+	return true;
+}
+
 enum err
 state_claims_decode(struct str file, struct state *s, struct why *why)
 {
-	json_t *root = json_loadb(file.p, file.n, JSON_REJECT_DUPLICATES, NULL), *claims, *one;
+	json_t *root = json_loadb(file.p, file.n, JSON_REJECT_DUPLICATES, NULL), *claims, *holds = NULL, *one;
 	const char *format;
 	json_int_t version;
 	enum err e = OK;
 	size_t i;
 
-	if (json_unpack(root, "{s:s, s:I, s:o}", "format", &format, "version", &version, "claims", &claims) != 0 ||
+	if (json_unpack(root, "{s:s, s:I, s:o, s?o}", "format", &format, "version", &version, "claims", &claims, "holds",
+			&holds) != 0 ||
 	    strcmp(format, "teal-claims") != 0 || !json_is_array(claims)) {
 		e = why_set(why, E_STORE, "is damaged, or no file of claims");
 	} else if (version != STATE_CLAIMS_VERSION) {
@@ -94,6 +160,11 @@ state_claims_decode(struct str file, struct state *s, struct why *why)
 		{
 			if (!read_claim(one, s))
 				e = why_set(why, E_STORE, "holds a claim (number %zu) that cannot be one", i + 1);
+		}
+		json_array_foreach(holds, i, one)
+		{
+			if (!read_hold(one, s))
+				e = why_set(why, E_STORE, "has a hold (number %zu) that cannot be one", i + 1);
 		}
 	}
 	json_decref(root);

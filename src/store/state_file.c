@@ -160,11 +160,14 @@ state_accept_record(struct record *r)
 	clean(r->lock.reason);
 	clean(r->claim.by);
 	clean(r->claim.reason);
+	clean(r->hold.by);
+	clean(r->hold.reason);
 	return (r->color == GREEN || r->color == BLUE) && r->epoch >= 1 && r->epoch <= STATE_EPOCH_MAX &&
 	       change_is_of_color(r->change) && r->share.idle < SHARE_WHOLE && r->at_us >= 0 && (!r->lock.on || r->lock.at_us >= 0) &&
 	       (!r->claim.on ||
 		(r->claim.epoch <= STATE_EPOCH_MAX && r->claim.at_us >= 0 && r->claim.until_us >= 0 &&
-		 claim_is_hash(r->claim.token)));
+		 claim_is_hash(r->claim.token))) &&
+	       (!r->hold.on || (r->hold.epoch <= STATE_EPOCH_MAX && r->hold.at_us >= 0 && r->hold.until_us >= 0));
 }
 
 static void
@@ -195,7 +198,7 @@ state_entry_new(struct state *s, const struct audit_entry *entry)
 	struct buf text;
 	struct json j;
 
-	CHECK(a.change <= CHANGE_SHIFT && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
+	CHECK(a.change <= CHANGE_LAST && a.epoch <= STATE_EPOCH_MAX && a.at_us >= 0);
 	clean(a.service);
 	clean(a.by);
 	clean(a.reason);

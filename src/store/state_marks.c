@@ -9,7 +9,8 @@
 
 static const struct {
 	enum change change, as;
-} marked[] = { { CHANGE_CLAIM, CHANGE_LOCK }, { CHANGE_RELEASE, CHANGE_UNLOCK } };
+} marked[] = { { CHANGE_CLAIM, CHANGE_LOCK }, { CHANGE_RELEASE, CHANGE_UNLOCK }, { CHANGE_HOLD, CHANGE_LOCK },
+	     { CHANGE_UNHOLD, CHANGE_UNLOCK } };
 
 static void
 mark_change(struct audit_entry *e)

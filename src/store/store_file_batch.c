@@ -15,6 +15,16 @@ has_token(const struct record *is, const char *token)
 	return strcmp(token, record_claimed(is, clock_wall_us()) ? is->claim.token : "") == 0;
 }
 
+/* A hold that is on is named by what ends it, or follows it. */
+static bool
+names_hold(const struct record *is, const char *name)
+{
+	char holds[RECORD_HOLD_NAME];
+
+	record_hold_name(is, clock_wall_us(), holds);
+	return strcmp(name, holds) == 0;
+}
+
 /* Is the write still what its caller thought it was? */
 static void
 judge_pending(struct store_pending *p)
@@ -37,12 +47,18 @@ judge_pending(struct store_pending *p)
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->lock.on ? "locked" : "unlocked");
 		p->against_next = v->record.lock.on == p->saw_lock;
-	} else if (p->means != STORE_LOCK && !has_token(is, p->token)) {
+	} else if (p->means == STORE_HOLD && !names_hold(is, p->token)) {
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s is held by another command, or not any more", v->name);
+	} else if (p->means != STORE_LOCK && p->means != STORE_HOLD && !has_token(is, p->token)) {
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s is claimed by another, or not any more", v->name);
 	} else if (!record_same_claim(is, &p->saw_claim)) {
 		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name,
 				     is->claim.on ? "claimed" : "released");
 		p->against_next = record_same_claim(&v->record, &p->saw_claim);
+	} else if (p->means != STORE_HOLD && !record_same_hold(is, &p->saw_claim)) {
+		/* Whoever writes last would wipe it out. */
+		p->verdict = why_set(&p->why, E_CONFLICT, "%s was %s at the same time", v->name, is->hold.on ? "held" : "let go");
+		p->against_next = record_same_hold(&v->record, &p->saw_claim);
 	} else if (!state_accept_record(&p->next) || p->next.epoch < is->epoch ||
 		   (p->next.color != is->color && p->next.epoch == is->epoch)) {
 		p->verdict = why_set(&p->why, E_INTERNAL, "%s at epoch %llu cannot become %s at epoch %llu",

@@ -33,6 +33,8 @@ store_redis_is_ours(enum store_meaning means, const struct record *is, const str
 		       (!is->claim.on || (is->claim.at_us == wrote->claim.at_us &&
 					  is->claim.until_us == wrote->claim.until_us &&
 					  strcmp(is->claim.token, wrote->claim.token) == 0));
+	if (means == STORE_HOLD)
+		return record_same_hold(is, wrote);
 	if (means == STORE_LOCK)
 		return is->lock.on == wrote->lock.on &&
 		       (!is->lock.on ||

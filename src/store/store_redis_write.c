@@ -48,7 +48,7 @@ write_run_free(struct write_run *run)
 /* -- sending ------------------------------------------------------------------------ */
 
 /* What one service takes of the script's arguments, and the texts they point into. */
-#define WRITE_ARGS 18
+#define WRITE_ARGS 19
 
 struct write_text {
 	struct redis_record_text record;
@@ -84,6 +84,7 @@ put_write_args(const struct write_one *w, struct str entry, struct write_text *t
 	argv[n++] = str_from(r->claimed);
 	argv[n++] = str_from(r->revision);
 	argv[n++] = str_from(r->share);
+	argv[n++] = str_from(r->held);
 	CHECK(n == WRITE_ARGS);
 	return n;
 }
@@ -269,6 +270,8 @@ write_mode(enum store_meaning means)
 		return "lock";
 	case STORE_CLAIM:
 		return "claim";
+	case STORE_HOLD:
+		return "hold";
 	}
 	CHECK(!"a write that means nothing");
 	return NULL;

@@ -40,10 +40,10 @@ parse(const char *const *texts)
 	return redis_record_parse(reply(texts), &record, &exists, &why);
 }
 
-enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED, REVISION, SHARE };
+enum { COLOR, EPOCH, PREVIOUS, CHANGE, BY, AT, REASON, LOCKED, FORCED, CLAIMED, REVISION, SHARE, HELD };
 
 static const char *const good[REDIS_RECORD_FIELDS] = {
-	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "", "", "",
+	"blue", "42", "green", "flip", "ci-shop", "2026-11-22T14:02:11.123456Z", "deploy 8812", "", "", "", "", "", "",
 };
 
 #define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -86,6 +86,15 @@ what_is_written_is_read_back(void **state)
 			memset(r.claim.by, '"', sizeof(r.claim.by) - 1);
 			memset(r.claim.reason, 1, sizeof(r.claim.reason) - 1);	/* the longest as JSON */
 		}
+		memset(&r.hold, 0, sizeof(r.hold));
+		if (k & 1) {
+			r.hold.on = true;
+			r.hold.epoch = 7;
+			r.hold.at_us = 1795356131000004;
+			r.hold.until_us = 1795356131000005;
+			memset(r.hold.by, '"', sizeof(r.hold.by) - 1);
+			memset(r.hold.reason, 1, sizeof(r.hold.reason) - 1);	/* the longest as JSON */
+		}
 		r.lock.on = k & 1;
 		r.change = k & 2 ? CHANGE_FLIP : CHANGE_ROLLBACK;
 		if (r.lock.on) {
@@ -98,7 +107,7 @@ what_is_written_is_read_back(void **state)
 		redis_record_format(&r, &t);
 		assert_int_equal(parse((const char *const[]){ t.color, t.epoch, t.previous, t.change, t.by, t.at,
 							      t.reason, t.locked, t.forced, t.claimed,
-							      t.revision, t.share }), OK);
+							      t.revision, t.share, t.held }), OK);
 		assert_true(exists);
 		assert_true(record_same(&record, &r));
 		assert_int_equal(record.color, r.color);
@@ -226,6 +235,11 @@ rubbish_is_named(void **state)
 		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":7,\"until_us\":-9,\"token\":\"" HASH "\"}",
 		  "claimed" },
 		{ CLAIMED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":7,\"until_us\":9,\"token\":\"\"}", "claimed" },
+		{ HELD, "yes", "held" },
+		{ HELD, "{}", "held" },
+		{ HELD, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":0,\"until_us\":9}", "held" },
+		{ HELD, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"1\",\"epoch\":7,\"until_us\":-9}", "held" },
+		{ HELD, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"soon\",\"epoch\":7,\"until_us\":9}", "held" },
 		{ LOCKED, "{}", "locked" },
 		{ LOCKED, "{\"by\":1,\"reason\":\"x\",\"at\":\"1\"}", "locked" },
 		{ LOCKED, "{\"by\":\"a\",\"reason\":\"x\",\"at\":\"soon\"}", "locked" },

@@ -393,6 +393,65 @@ test_a_claim_is_for_its_token(void **state)
 	assert_int_equal(shop.color, BLUE);
 }
 
+static struct store_write
+hold_of(int64_t until_us, const char *name)
+{
+	struct store_write w = { .service = "shop", .means = STORE_HOLD, .token = name, .expect_epoch = shop.epoch,
+				 .next = shop, .entry = entry("shop", "migrate") };
+
+	memset(&w.next.hold, 0, sizeof(w.next.hold));
+	w.entry.change = until_us > 0 ? CHANGE_HOLD : CHANGE_UNHOLD;
+	w.next.hold.on = until_us > 0;
+	if (!w.next.hold.on)
+		return w;
+	w.next.hold.epoch = shop.epoch;
+	w.next.hold.at_us = 5;
+	w.next.hold.until_us = until_us;
+	strcpy(w.next.hold.by, "ci");
+	return w;
+}
+
+static void
+test_a_hold_is_one_at_a_time(void **state)
+{
+	int64_t later = clock_wall_us() + (int64_t)3600 * 1000000;
+	struct store_write first = hold_of(later, NULL), second = hold_of(later + 1, NULL), w;
+	struct answer a, b;
+	struct record kept;
+	char name[RECORD_HOLD_NAME];
+
+	(void)state;
+	ask_for(&a, &first);
+	ask_for(&b, &second);
+	WAIT_UNTIL(loop, a.calls == 1 && b.calls == 1);
+	assert_int_equal(a.e, OK);
+	assert_int_equal(b.e, E_CONFLICT);
+	assert_int_equal(shop.hold.until_us, later);
+	kept = shop;
+	reopen_store();
+	assert_true(record_same(&shop, &kept) && shop.hold.on);
+	/* A flip ends it, and one that goes on beside a claim stays. */
+	w = claim_of("shop", MINE, later);
+	assert_int_equal(written(&w), OK);
+	assert_true(shop.hold.on);
+	record_hold_name(&shop, clock_wall_us(), name);
+	w = hold_of(0, "7");
+	assert_int_equal(written(&w), E_CONFLICT);
+	w = hold_of(0, name);
+	assert_int_equal(written(&w), OK);
+	assert_true(!shop.hold.on && shop.claim.on);
+	w = hold_of(later, NULL);
+	assert_int_equal(written(&w), OK);
+	w = flip_of("shop", BLUE, 1, "deploy");
+	w.token = MINE;
+	w.next.claim.on = false;
+	w.next.hold = shop.hold;
+	assert_int_equal(written(&w), OK);
+	assert_false(record_held(&shop, clock_wall_us()));
+	reopen_store();
+	assert_false(record_held(&shop, clock_wall_us()));
+}
+
 static void
 test_a_claim_whose_time_is_over_holds_nothing_up(void **state)
 {
@@ -1003,6 +1062,7 @@ main(void)
 		ON_EMPTY(test_a_first_start_writes_the_initial_colors_down),
 		ON_OPEN(test_a_claim_is_for_its_token),
 		ON_OPEN(test_a_claim_whose_time_is_over_holds_nothing_up),
+		ON_OPEN(test_a_hold_is_one_at_a_time),
 		ON_OPEN(test_a_flip_survives_a_restart),
 		ON_OPEN(test_a_flip_does_not_wipe_out_a_lock_it_has_not_seen),
 		ON_OPEN(test_services_come_go_and_come_back_with_their_epoch),

@@ -295,6 +295,30 @@ claim(struct teald *d, const char *hash, int64_t until_us, const char *token)
 	return a;
 }
 
+/* until_us 0: it is let go.  name: of the hold that it takes to be on; NULL: none. */
+static struct answer
+hold(struct teald *d, int64_t until_us, const char *name)
+{
+	struct store_write w = flip_to(d, GREEN);
+	struct answer a;
+
+	w.means = STORE_HOLD;
+	w.token = name;
+	w.next = d->record;
+	memset(&w.next.hold, 0, sizeof(w.next.hold));
+	w.next.hold.on = until_us > 0;
+	if (until_us > 0) {
+		w.next.hold.epoch = d->record.epoch;
+		w.next.hold.at_us = 5;
+		w.next.hold.until_us = until_us;
+		strcpy(w.next.hold.by, "ci");
+	}
+	w.entry.change = until_us > 0 ? CHANGE_HOLD : CHANGE_UNHOLD;
+	begin_write(d, &w, &a);
+	WAIT_UNTIL(t.loop, a.times > 0);
+	return a;
+}
+
 static struct answer
 flip_with(struct teald *d, enum color to, const char *token)
 {
@@ -316,6 +340,38 @@ both(void)
 	WAIT_UNTIL(t.loop, t.a.ready > 0);
 	teald_open(&t.b, "b", false);
 	WAIT_UNTIL(t.loop, t.b.ready > 0);
+}
+
+/* One at a time, for the whole fleet; it bars nothing, and ends with its epoch. */
+static void
+a_hold_is_one_at_a_time(void **state)
+{
+	int64_t later;
+	char name[RECORD_HOLD_NAME];
+
+	(void)state;
+	both();
+	later = t.a.store->now(t.a.store) + (int64_t)3600 * 1000000;
+	assert_int_equal(hold(&t.a, later, NULL).e, OK);
+	WAIT_UNTIL(t.loop, t.b.record.hold.on);
+	assert_true(record_same_hold(&t.a.record, &t.b.record));
+	record_hold_name(&t.b.record, t.b.store->now(t.b.store), name);
+	assert_int_equal(hold(&t.b, later + 1, NULL).e, E_CONFLICT);
+	assert_int_equal(hold(&t.b, 0, "7").e, E_CONFLICT);
+	/* Claims, locks and flips are no matter of it. */
+	assert_int_equal(claim(&t.b, MINE, later, NULL).e, OK);
+	assert_int_equal(lock(&t.b, true).e, OK);
+	assert_int_equal(lock(&t.b, false).e, OK);
+	assert_true(t.b.record.hold.on && t.b.record.claim.on);
+	assert_int_equal(hold(&t.b, 0, name).e, OK);
+	WAIT_UNTIL(t.loop, !t.a.record.hold.on);
+	assert_true(t.a.record.claim.on);
+	assert_int_equal(hold(&t.b, 0, name).e, E_CONFLICT);
+	assert_int_equal(hold(&t.a, later, NULL).e, OK);
+	assert_int_equal(flip_with(&t.a, BLUE, MINE).e, OK);
+	assert_false(record_held(&t.a.record, t.a.store->now(t.a.store)));
+	assert_int_equal(hold(&t.a, later, NULL).e, OK);
+	assert_true(record_held(&t.a.record, t.a.store->now(t.a.store)));
 }
 
 /* Whatever a teald knows of it, the script looks: at the token, the epoch, and its own clock. */
@@ -1164,6 +1220,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_claim_bars_those_without_its_token, begin, end),
+		cmocka_unit_test_setup_teardown(a_hold_is_one_at_a_time, begin, end),
 		cmocka_unit_test_setup_teardown(the_first_begins_and_the_second_obeys, begin, end),
 		cmocka_unit_test_setup_teardown(a_change_is_heard_of_at_once, begin, end),
 		cmocka_unit_test_setup_teardown(of_two_writes_for_one_epoch_one_wins, begin, end),
