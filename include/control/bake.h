@@ -100,7 +100,7 @@ void bake_on_known(struct service_ctl *ctl);
 /* The process or the service ends, or another process goes on with it: who waits is told so. */
 void bake_end_all(struct service_ctl *ctl, enum err e, const char *message);
 void bake_free(struct service_ctl *ctl);
-/* One of another process goes on here; takes what is filled of *from. */
+/* One of another process goes on here, or was the last one that is over; takes what is filled of *from. */
 void bake_resume(struct service_ctl *ctl, const struct bake *from);
 
 #endif

@@ -48,6 +48,8 @@ struct bake_past {
 	uint64_t epoch;	/* of the flip that ended them */
 };
 
+#define BAKE_VERDICTS_MAX 12
+
 /* What main adds to a service: its lane in the control plane. */
 struct service_ctl {
 	struct service *service;	/* whose `ctl` this is */
@@ -63,7 +65,7 @@ struct service_ctl {
 	struct quality *quality;	/* how it does of late */
 	struct bake_past past;
 	struct bake *bake;	/* the last one, under way or over; NULL: none */
-	uint64_t bakes_total[COLORS][8], bake_rollbacks_failed;	/* by enum bake_verdict */
+	uint64_t bakes_total[COLORS][BAKE_VERDICTS_MAX], bake_rollbacks_failed;	/* by enum bake_verdict */
 	bool diverted;	/* of the colors that share the traffic one, `diverted_from`, has no healthy backend */
 	enum color diverted_from;
 	struct drain *drain;	/* of the idle color; NULL: none */

@@ -57,7 +57,7 @@ void peer_drop_clients(struct peer *p);
 /* -- peer_quality.c --------------------------------------------------------------- */
 
 /* What a service's windows hold, into the row; and out of it, once its totals were taken. */
-/* In peer_bake.c: the bake that is under way, of PEER_STATE_SERVICE. */
+/* In peer_bake.c: the last bake, what a next one would compare with, and how others ended; of PEER_STATE_SERVICE. */
 void peer_put_bake(struct buf *b, const struct service_ctl *ctl);
 void peer_take_bake(struct service_ctl *ctl, struct str row);
 void peer_put_quality(struct buf *b, const struct service_ctl *ctl);

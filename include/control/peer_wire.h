@@ -110,6 +110,12 @@ enum peer_tag {
 	PEER_T_BAKE_NEW = 208,	/* ... and of the color since */
 	PEER_T_BAKE_WORSE = 211,	/* of PEER_T_BAKE, u64: it was told ... */
 	PEER_T_BAKE_FAILED = 212,	/* ... and so often its rollback could not be made */
+	PEER_T_BAKE_OVER = 213,	/* of PEER_STATE_SERVICE: instead of BAKE, of one that is over: the same, VERDICT and REASON */
+	PEER_T_VERDICT = 214,	/* str */
+	PEER_T_BAKE_VERDICTS = 215,	/* row of COLOR, VERDICT, COUNT; several */
+	PEER_T_BAKE_FAILURES = 216,	/* rollbacks of bakes that could not be made */
+	PEER_T_BAKE_PAST = 217,	/* row of EPOCH, STARTED, BAKE_BASE, BAKE_NEW (the last two windows begin) and BAKE_OLD (of EPOCH) */
+	PEER_T_JUDGED = 218,	/* str: a struct judged_memory */
 	PEER_T_CONNECT_SECONDS = 72,	/* a histogram */
 	PEER_T_REQUESTS = 73,	/* row of WORD (the code), COUNT; several */
 	PEER_T_ODD_ANSWERS = 74,	/* row of WORD, COUNT; several */

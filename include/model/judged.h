@@ -26,6 +26,11 @@ struct judged {
 	_Atomic uint64_t troubled[JUDGED_GROUPS / 64], troubled_before[JUDGED_GROUPS / 64];
 };
 
+/* What the next process remembers of it. */
+struct judged_memory {
+	uint64_t secret, troubled[JUDGED_GROUPS / 64], troubled_before[JUDGED_GROUPS / 64];
+};
+
 /* JUDGE_SIGNALS: it went well. */
 #define JUDGED_WELL JUDGE_SIGNALS
 
@@ -42,5 +47,9 @@ void judged_mark(_Atomic(struct judged *) *place, struct tally_color *t, const u
 /* Main.  NULL: nothing was counted. */
 void judged_begin_slice(struct judged *j);
 void judged_begin_window(struct judged *j);
+/* False: nothing was counted. */
+bool judged_remember(const struct judged *j, struct judged_memory *out);
+/* Before workers mark; no effect where something was counted, or when memory is out. */
+void judged_restore(_Atomic(struct judged *) *place, const struct judged_memory *from);
 
 #endif

@@ -22,6 +22,7 @@ static const char *const verdict_words[BAKE_VERDICTS] = {
 const char *
 bake_verdict_word(enum bake_verdict v)
 {
+	_Static_assert(BAKE_VERDICTS <= (int)BAKE_VERDICTS_MAX, "bakes_total has no place for a verdict");
 	CHECK((unsigned)v < BAKE_VERDICTS);
 	return verdict_words[v];
 }
@@ -274,8 +275,13 @@ bake_resume(struct service_ctl *ctl, const struct bake *from)
 	b->worse_told = from->worse_told;
 	b->failed = from->failed;
 	memcpy(b->by, from->by, sizeof(b->by));
-	b->state = BAKE_JUDGING;
-	b->verdict = BAKE_UNDECIDED;
+	b->state = from->state == BAKE_OVER ? BAKE_OVER : BAKE_JUDGING;
+	b->verdict = from->verdict;
+	if (b->state == BAKE_OVER) {
+		judge_decide(&b->facts, JUDGE_ALPHA, &b->evidence);
+		memcpy(b->text, from->text, sizeof(b->text));
+		return;
+	}
 	bake_look_again(b, BAKE_LOOK);
 }
 

@@ -303,8 +303,8 @@ inherit_service(struct peer *p, struct str row, const struct config_keys *keys)
 	peer_take_account(p, row);
 	quality_restart(ctl->quality, s, clock_now());
 	bake_restart(ctl, clock_now());
-	if (peer_has(row, PEER_T_BAKE) && !s->colorless)
-		peer_take_bake(ctl, peer_str(row, PEER_T_BAKE));
+	if (!s->colorless)
+		peer_take_bake(ctl, row);
 	if (peer_has(row, PEER_T_DRAIN) && !s->colorless)
 		take_drain_legacy(ctl, peer_str(row, PEER_T_DRAIN));
 	colored = peer_take_record(row, &record);

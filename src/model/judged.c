@@ -22,6 +22,18 @@ judged_ending(enum ending ending, bool answered)
 	return faults[ending] ? JUDGE_CONNECT : JUDGED_NOT;
 }
 
+/* What was made already, by another thread, stays. */
+static struct judged *
+judged_put(_Atomic(struct judged *) *place, struct judged *made)
+{
+	struct judged *j = NULL;
+
+	if (atomic_compare_exchange_strong_explicit(place, &j, made, memory_order_acq_rel, memory_order_acquire))
+		return made;
+	free(made);
+	return j;
+}
+
 static struct judged *
 judged_of(_Atomic(struct judged *) *place)
 {
@@ -30,10 +42,7 @@ judged_of(_Atomic(struct judged *) *place)
 	if (j != NULL || (made = calloc(1, sizeof(*made))) == NULL)
 		return j;
 	made->secret = hash_secret_new().k[0];
-	if (atomic_compare_exchange_strong_explicit(place, &j, made, memory_order_acq_rel, memory_order_acquire))
-		return made;
-	free(made);
-	return j;
+	return judged_put(place, made);
 }
 
 /* Was it unset? */
@@ -95,4 +104,32 @@ judged_begin_window(struct judged *j)
 				      atomic_exchange_explicit(&j->troubled[i], 0, memory_order_relaxed),
 				      memory_order_relaxed);
 	clear_bits(j->seen);
+}
+
+bool
+judged_remember(const struct judged *j, struct judged_memory *out)
+{
+	if (j == NULL)
+		return false;
+	out->secret = j->secret;
+	for (size_t i = 0; i < JUDGED_GROUPS / 64; i++) {
+		out->troubled[i] = atomic_load_explicit(&j->troubled[i], memory_order_relaxed);
+		out->troubled_before[i] = atomic_load_explicit(&j->troubled_before[i], memory_order_relaxed);
+	}
+	return true;
+}
+
+void
+judged_restore(_Atomic(struct judged *) *place, const struct judged_memory *from)
+{
+	struct judged *made = calloc(1, sizeof(*made));
+
+	if (made == NULL)
+		return;
+	made->secret = from->secret;
+	for (size_t i = 0; i < JUDGED_GROUPS / 64; i++) {
+		atomic_init(&made->troubled[i], from->troubled[i]);
+		atomic_init(&made->troubled_before[i], from->troubled_before[i]);
+	}
+	(void)judged_put(place, made);
 }

@@ -96,10 +96,12 @@ class Stage:
                         mode=mode, clock=True, flip={"bake": 300.0}, **keys)
         self.crowd = Crowd(self.teal, mode)
 
+    def clients(self, color):
+        return self.teal.metrics("web").get("teal_bake_clients_total", service="web", color=color)
+
     def counted(self, n, color):
         """As many clients, but for those that share a group with another one."""
-        until(lambda: self.teal.metrics("web").get("teal_bake_clients_total", service="web", color=color) >= 0.8 * n,
-              f"{n} clients of {color} are counted")
+        until(lambda: self.clients(color) >= 0.8 * n, f"{n} clients of {color} are counted")
 
 
 @pytest.fixture
@@ -149,13 +151,13 @@ def test_a_good_release_is_never_rolled_back(stage, mode):
         s.crowd.come(240)
         with s.teal.admin() as a:
             a.send("flip", "web", color)
-            s.teal.wait_log("bake.begun", count=round_ + 1)
+            s.teal.wait_log("bake.begun", epoch=round_ + 2)
             for step in range(10):
                 s.crowd.come(24)
                 if step == round_ % 30:
                     s.crowd.retry(50)
                 s.teal.clock.move(5)
-            while len(s.teal.log_lines_now("bake.ended")) <= round_:
+            while not s.teal.log_lines_now("bake.ended", epoch=round_ + 2):
                 s.teal.clock.move(50)
             reply = a.reply()
         assert reply["active"] == color and not reply["evidence"]["worse"], reply
@@ -252,27 +254,46 @@ def test_a_worse_color_may_be_left_as_it_is(stage, act):
 
 
 def test_the_next_process_judges_on(stage):
-    """An upgrade in the middle: what was counted before it counts on, and the rollback comes."""
-    s = stage("http", 20, start=False)
+    """An upgrade in the middle: what was counted before it counts on, who has met trouble is known, and the rollback comes;
+    how it ended, and what a next bake compares with, is known after another one."""
+    s = stage("http", 100, start=False)
     s.teal.start(supervised=True)
     s.crowd.come(400)
     s.counted(400, "green")
     s.teal.ok("flip", "web", "blue", "--wait=none")
     s.teal.wait_log("service.claimed")
-    # Some share a group with one of green's, and are not counted twice.
-    while s.teal.metrics("web").get("teal_bake_clients_total", service="web", color="blue") < 4:
-        s.crowd.come(1)
+
+    def troubles():
+        return s.teal.metrics("web").get("teal_bake_troubles_total", service="web", color="blue", signal="answer")
+    s.crowd.retry(3)
+    until(lambda: troubles() == 1, "a client has met trouble")
     before = s.teal.status()["bake"]
     upgraded(s.teal)
     after = s.teal.status()["bake"]
     assert (after["to"], after["epoch"], after["until"], after["verdict"]) == ("blue", 2, before["until"], None)
     assert after["evidence"]["old"] == before["evidence"]["old"]
+    # The same client once more, and others, which are counted behind it; one may share a group with another.
+    s.crowd.n -= 1
+    s.crowd.retry(3)
+    s.crowd.come(6)
+    until(lambda: troubles() >= 6, "others have met trouble")
+    assert troubles() <= 7
     while not s.teal.log_lines_now("bake.ended"):
         s.crowd.come(10)
         s.teal.clock.move(1)
     assert s.teal.wait_log("bake.ended")["result"] == "rolled_back"
     assert s.teal.status()["active"] == "green"
-    assert s.teal.ctl("wait", "web", "--for=baked")["error"] == "rolled_back"
+    said = s.teal.ctl("wait", "web", "--for=baked")
+    assert said["error"] == "rolled_back"
+    so_far = s.clients("green")
+    s.crowd.come(20)
+    until(lambda: s.clients("green") > so_far, "green's clients are counted anew")
+    upgraded(s.teal)
+    assert s.teal.ctl("wait", "web", "--for=baked")["message"] == said["message"]
+    assert s.teal.metrics("web").get("teal_bake_verdicts_total", service="web", to="blue", verdict="rolled_back") == 1
+    s.teal.ok("flip", "web", "blue", "--wait=none")
+    s.teal.wait_log("service.claimed", count=2)
+    assert s.teal.status()["bake"]["evidence"]["old"]["clients"] > 0
 
 
 def test_what_was_found_worse_stays_so_over_an_upgrade(stage):

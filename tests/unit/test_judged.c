@@ -125,6 +125,35 @@ a_window_that_begins_is_no_trouble_of_a_flip(void **state)
 	rig_free(&r);
 }
 
+/* The next process knows who has met trouble, in both windows. */
+static void
+what_is_remembered_is_not_counted_again(void **state)
+{
+	struct rig r = rig_new(), next = rig_new();
+	struct judged_memory memory;
+
+	(void)state;
+	assert_false(judged_remember(NULL, &memory));
+	mark(&r, 1, JUDGE_ANSWER);
+	judged_begin_window(r.place);
+	mark(&r, 2, JUDGE_CONNECT);
+	mark(&r, 3, JUDGED_WELL);
+	assert_true(judged_remember(r.place, &memory));
+	judged_restore(&next.place, &memory);
+	mark(&next, 1, JUDGE_ANSWER);
+	mark(&next, 2, JUDGE_ANSWER);
+	assert_int_equal(tally_read(&next.t->exposures), 0);
+	mark(&next, 3, JUDGE_ANSWER);
+	assert_int_equal(tally_read(&next.t->troubles[JUDGE_ANSWER]), 1);
+	/* What has been counted there already stays. */
+	memset(&memory, 0, sizeof(memory));
+	judged_restore(&next.place, &memory);
+	mark(&next, 3, JUDGE_ANSWER);
+	assert_int_equal(tally_read(&next.t->troubles[JUDGE_ANSWER]), 1);
+	rig_free(&r);
+	rig_free(&next);
+}
+
 static void
 many_clients_are_many(void **state)
 {
@@ -180,6 +209,7 @@ main(void)
 		cmocka_unit_test(a_client_counts_once_in_a_slice),
 		cmocka_unit_test(trouble_counts_once_and_ends_the_risk),
 		cmocka_unit_test(a_window_that_begins_is_no_trouble_of_a_flip),
+		cmocka_unit_test(what_is_remembered_is_not_counted_again),
 		cmocka_unit_test(many_clients_are_many),
 		cmocka_unit_test(a_client_of_ipv6_is_its_network),
 		cmocka_unit_test(endings_say_whose_fault_it_was),
