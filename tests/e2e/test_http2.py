@@ -1,5 +1,6 @@
 """HTTP/2 from clients: each stream is a request with a color of its own, answered by a backend of HTTP/1.1."""
 import struct
+import subprocess
 import threading
 
 import hpack
