@@ -374,6 +374,37 @@ samples_are_rates_and_keep_their_distance(void **state)
 	assert_int_equal(s->history.n_points, HISTORY_POINTS);
 }
 
+/* Of thousands of services main looks at some in each turn; a point there is only once all have theirs. */
+static void
+a_sample_is_one_whatever_happens_between_its_turns(void **state)
+{
+	struct stage *s = *state;
+	struct history *h = &s->history;
+
+	h->slice = 1;
+	atomic_store(&s->w->running[0]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 3);
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 4);
+	ev_invoke(s->w->loop, &h->timer, EV_TIMER);
+	assert_int_equal(h->n_points, 0);
+	WAIT_UNTIL(s->w->loop, h->n_points > 0);
+	assert_int_equal(history_point(h, 0, 0)->connections[GREEN], 3);
+	assert_int_equal(history_point(h, 1, 0)->connections[GREEN], 4);
+	/* The next one is due before this one has its second turn. */
+	ev_invoke(s->w->loop, &h->timer, EV_TIMER);
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 5);
+	ev_invoke(s->w->loop, &h->timer, EV_TIMER);
+	assert_int_equal(history_point(h, 1, 0)->connections[GREEN], 5);
+	WAIT_UNTIL(s->w->loop, h->next_points == 0);
+	/* One that was looked at goes. */
+	ev_invoke(s->w->loop, &h->timer, EV_TIMER);
+	atomic_store(&s->w->running[1]->tallies[0].colors[ENTRANCE_MAIN][GREEN].active, 6);
+	world_remove(s->w, 0);
+	WAIT_UNTIL(s->w->loop, h->next_points == 0);
+	assert_int_equal(h->n, 1);
+	assert_int_equal(history_point(h, 0, 0)->connections[GREEN], 6);
+	assert_int_equal(history_point(h, 0, 1)->connections[GREEN], 5);
+}
+
 static void
 latency_is_of_what_was_observed_lately(void **state)
 {
@@ -531,6 +562,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(only_so_many_flips_are_remembered, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_store_knew_is_there_from_the_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(samples_are_rates_and_keep_their_distance, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_sample_is_one_whatever_happens_between_its_turns, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(latency_is_of_what_was_observed_lately, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_seen_goes_to_the_next_process, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_watches_begins_anew_when_services_come_or_go, set_up, tear_down),

@@ -15,6 +15,8 @@
 #define HISTORY_FLIPS 40
 /* Latency is of what was observed over so many samples: of a second alone it says little. */
 #define HISTORY_LATENCY_SAMPLES 10
+/* Services that are sampled in one turn of the loop. */
+#define HISTORY_SLICE 64
 
 struct history_point {
 	uint32_t connections[COLORS];	/* open at that moment */
@@ -55,6 +57,9 @@ struct history_service {
 	struct service_totals totals;	/* as last sampled */
 	struct history_observed observed;	/* likewise */
 	struct history_rates rates;
+	/* The next points, before all services have theirs. */
+	struct history_point next;
+	struct history_latency_point next_latency;
 };
 
 struct history_flip {
@@ -89,6 +94,12 @@ struct history {
 	double sampled;	/* clock_now() of them */
 	int64_t sampled_us;	/* and the wall's */
 	ev_timer timer;
+	/* A sample that is under way, service by service: */
+	unsigned next_points;	/* that it stands for; 0: there is none */
+	uint64_t next_serial;	/* of the service that comes next */
+	double next_sampled;	/* clock_now() as it began */
+	ev_timer step;	/* goes on with it in the next turn, */
+	size_t slice;	/* with so many services */
 	struct history_flip flips[HISTORY_FLIPS];	/* a ring by id */
 	uint64_t n_flips;	/* since the start: the last id */
 	uint64_t changes;
@@ -107,7 +118,7 @@ void history_close(struct history *p);
 /* Services have come or gone: the samples are those of the present ones, and of a new
  * one there are only zeros.  Before anything is asked by the place of a service. */
 void history_follow(struct history *p);
-/* Sampled now, as if it were `now` on clock_now(). */
+/* Sampled now, all in this turn, as if it were `now` on clock_now(). */
 void history_sample(struct history *p, double now);
 /* The point `ago` samples before the newest one; ago < n_points. */
 const struct history_point *history_point(const struct history *p, size_t service, size_t ago);

@@ -58,9 +58,9 @@ history_latency_new(const struct history_service *v)
 }
 
 static void
-sample_latency(struct history *p, const struct service *s, struct history_service *v, unsigned points)
+sample_latency(const struct service *s, struct history_service *v)
 {
-	struct history_latency_point point = { .p50 = { 0 } };
+	struct history_latency_point *point = &v->next_latency;
 	const struct history_observed *before;
 	struct history_latency *l = v->latency;
 	struct history_observed now;
@@ -79,20 +79,17 @@ sample_latency(struct history *p, const struct service *s, struct history_servic
 
 		for (unsigned i = 0; i <= TALLY_BUCKETS; i++)
 			f.sum.buckets[i] = quality_growth(now.count[c][i], before->count[c][i]);
-		point.p50[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.5);
-		point.p99[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.99);
+		point->p50[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.5);
+		point->p99[c] = quantile_us(&f, s->config->mode == MODE_HTTP, 0.99);
 	}
 	l->samples[l->newest] = now;
-	for (unsigned k = 1; k <= points; k++)
-		l->points[(p->newest + k) % HISTORY_POINTS] = point;
 }
 
 static void
-sample_service(struct history *p, size_t i, double seconds, unsigned points)
+sample_service(struct history *p, size_t i, double seconds)
 {
 	const struct service *s = p->control->services[i]->service;
 	struct history_service *v = p->services[i];
-	struct history_point point;
 	struct service_totals now;
 
 	service_totals(s, &now);
@@ -101,17 +98,15 @@ sample_service(struct history *p, size_t i, double seconds, unsigned points)
 		v->rates.in[color] = rate(now.in[color], v->totals.in[color], seconds);
 		v->rates.out[color] = rate(now.out[color], v->totals.out[color], seconds);
 		v->rates.bad[color] = rate(now.bad[color], v->totals.bad[color], seconds);
-		point.connections[color] =
+		v->next.connections[color] =
 			clamp((double)service_connections(s, ENTRANCE_MAIN, (enum color)color));
-		point.rate[color] = clamp(round(v->rates.begun[color] * 10));
-		point.bad[color] = clamp(round(v->rates.bad[color] * 10));
+		v->next.rate[color] = clamp(round(v->rates.begun[color] * 10));
+		v->next.bad[color] = clamp(round(v->rates.bad[color] * 10));
 	}
 	v->rates.failed = rate(now.failed, v->totals.failed, seconds);
 	v->rates.errors = rate(now.errors, v->totals.errors, seconds);
 	v->totals = now;
-	for (unsigned k = 1; k <= points; k++)
-		v->points[(p->newest + k) % HISTORY_POINTS] = point;
-	sample_latency(p, s, v, points);
+	sample_latency(s, v);
 }
 
 static struct history_service *
@@ -159,36 +154,96 @@ history_follow(struct history *p)
 	p->list_changes = c->list_changes;
 }
 
-void
-history_sample(struct history *p, double now)
+/* A sample of all begins, as of `now`; false: no time has passed.  One that comes late, because main was busy or the
+ * machine slept, stands for all that were missed: the points keep their distance. */
+static bool
+begin_sample(struct history *p, double now)
 {
-	double seconds = now - p->sampled;
-	unsigned points;
+	double points = round((now - p->sampled) / HISTORY_STEP);
 
-	if (seconds <= 0)
-		return;
-	/* One that comes late, because main was busy or the machine slept, stands for
-	 * all that were missed: the points keep their distance. */
-	points = clamp(round(seconds / HISTORY_STEP));
-	history_follow(p);
-	points = points < 1 ? 1 : points < HISTORY_POINTS ? points : HISTORY_POINTS;
-	for (size_t i = 0; i < p->control->n; i++)
-		sample_service(p, i, seconds, points);
+	if (now <= p->sampled)
+		return false;
+	p->next_points = points < 1 ? 1 : points < HISTORY_POINTS ? (unsigned)points : HISTORY_POINTS;
+	p->next_serial = 0;
+	p->next_sampled = now;
+	return true;
+}
+
+/* All have been looked at: what they had is a point now. */
+static void
+finish_sample(struct history *p)
+{
+	unsigned points = p->next_points;
+
+	for (size_t i = 0; i < p->n; i++) {
+		struct history_service *v = p->services[i];
+
+		for (unsigned k = 1; k <= points; k++) {
+			v->points[(p->newest + k) % HISTORY_POINTS] = v->next;
+			if (v->latency != NULL)
+				v->latency->points[(p->newest + k) % HISTORY_POINTS] = v->next_latency;
+		}
+	}
 	p->newest = (p->newest + points) % HISTORY_POINTS;
 	p->n_points = p->n_points + points < HISTORY_POINTS ? p->n_points + points : HISTORY_POINTS;
 	p->own_points = p->own_points + points < HISTORY_POINTS ? p->own_points + points : HISTORY_POINTS;
-	p->sampled = now;
+	p->sampled = p->next_sampled;
 	p->sampled_us = clock_wall_us();
+	p->next_points = 0;
 	if (p->on_sample != NULL)
 		p->on_sample(p->arg, points);
 }
 
+/* So many more of them; false: there are more. */
+static bool
+go_on_sampling(struct history *p, size_t most)
+{
+	const struct control *c = p->control;
+	size_t i;
+
+	history_follow(p);
+	for (i = control_from(c, p->next_serial); i < c->n && most > 0; i++, most--) {
+		sample_service(p, i, p->next_sampled - p->sampled);
+		p->next_serial = c->services[i]->serial + 1;
+	}
+	if (i < c->n)
+		return false;
+	finish_sample(p);
+	return true;
+}
+
+void
+history_sample(struct history *p, double now)
+{
+	/* Main had no time for the rest of the one before. */
+	if (p->next_points > 0)
+		(void)go_on_sampling(p, SIZE_MAX);
+	if (begin_sample(p, now))
+		(void)go_on_sampling(p, SIZE_MAX);
+}
+
+static void
+history_on_step(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct history *p = container_of(t, struct history, step);
+
+	(void)revents;
+	if (p->next_points > 0 && !go_on_sampling(p, p->slice)) {
+		ev_timer_set(t, 0.0, 0.0);
+		ev_timer_start(loop, t);
+	}
+}
+
+/* Of a thousand services it takes milliseconds: in slices. */
 static void
 history_on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
-	(void)loop;
-	(void)revents;
-	history_sample(container_of(t, struct history, timer), clock_now());
+	struct history *p = container_of(t, struct history, timer);
+
+	if (p->next_points > 0)
+		(void)go_on_sampling(p, SIZE_MAX);
+	if (begin_sample(p, clock_now()))
+		history_on_step(loop, &p->step, revents);
 }
 
 const struct history_point *
@@ -527,12 +582,13 @@ remember_before(struct history *p)
 void
 history_open(struct history *p, struct control *c)
 {
-	*p = (struct history){ .control = c, .sampled = clock_now(), .sampled_us = clock_wall_us() };
+	*p = (struct history){ .control = c, .slice = HISTORY_SLICE, .sampled = clock_now(), .sampled_us = clock_wall_us() };
 	history_follow(p);
 	if (c->life != LIFE_STARTING)
 		remember_before(p);
 	p->listener.hear = history_on_event;
 	bus_listen(&c->bus, &p->listener);
+	ev_timer_init(&p->step, history_on_step, 0.0, 0.0);
 	ev_timer_init(&p->timer, history_on_timer, HISTORY_STEP, HISTORY_STEP);
 	ev_timer_start(c->loop, &p->timer);
 }
@@ -543,6 +599,7 @@ history_close(struct history *p)
 	if (p->control == NULL)
 		return;
 	ev_timer_stop(p->control->loop, &p->timer);
+	ev_timer_stop(p->control->loop, &p->step);
 	bus_leave(&p->listener);
 	while (p->n > 0)
 		history_service_free(p->services[--p->n]);
