@@ -30,8 +30,6 @@ struct pool_watch {
 	char server[HTTP_URL_ORIGIN];	/* that was asked last; "": none */
 	bool waiting;	/* a drain or a removal would have taken the last backend that is up of a color */
 	bool wait_told;	/* the log has it */
-	bool obeying;	/* services are still to be looked at, from: */
-	uint64_t next_serial;
 };
 
 struct node_pool {
@@ -39,6 +37,9 @@ struct node_pool {
 	const struct pool_config *config;	/* NULL: no configuration has it any more */
 	unsigned held;	/* changes under way that name it */
 	struct overlay overlay;
+	bool obeying;	/* services are still to get and lose backends, in steps, from: */
+	uint64_t next_serial;
+	bool overlay_due;	/* some of them do not know the overlay yet: its acks cannot be asked for */
 	struct node_acks acks;	/* of the overlay */
 	uint64_t applied;	/* the last version whose acks are in */
 	struct pool_watch watch;
@@ -55,7 +56,7 @@ struct nodes {
 	struct link drains;	/* control/node_drain.h: that are waited for */
 	bool describing;	/* for a heartbeat: there is nothing to announce */
 	ev_timer look;	/* the health of a backend on a node has changed */
-	ev_timer step;	/* the next services of a pool that is watched */
+	ev_timer step;	/* the next services of a pool that is obeyed in steps */
 	ev_timer fade;	/* nodes that the API has no more */
 	bool watching;	/* this teald decides: threads follow the APIs */
 };
@@ -77,6 +78,10 @@ const struct node *node_as_watched(const struct node_pool *p, const struct watch
 /* Of both colors, in part: works until about clock_now() `until`.  True: the service's backends are what its pool is,
  * and it is published if that was new. */
 bool nodes_obey_until(struct service_ctl *ctl, double until);
+/* All services of the pool get and lose backends from here on, in steps. */
+void nodes_obey_soon(struct node_pool *p);
+/* They have: the threads' acknowledgements of the overlay, if that was due, and of the changes that made it are waited for. */
+void nodes_on_obeyed(struct node_pool *p);
 /* NULL: it was not a node when last looked at.  As the set of the pool spells it. */
 const struct node_view *nodes_find_view(const struct node_pool *p, const char *host);
 

@@ -288,7 +288,7 @@ nodes_obey_until(struct service_ctl *ctl, double until)
 	return whole;
 }
 
-/* Makes the services' backends what the pool is now. */
+/* Makes the services' backends what the pool is now, all in this turn. */
 static void
 obey(struct node_pool *p, struct nodes *n)
 {
@@ -298,12 +298,12 @@ obey(struct node_pool *p, struct nodes *n)
 		struct service_ctl *ctl = c->services[i];
 		const char *pool = ctl->service->config->pool;
 
-		/* At once: a command waits until the workers have it. */
 		if (pool != NULL && strcmp(pool, p->config->name) == 0)
 			(void)nodes_obey_until(ctl, INFINITY);
 	}
-	node_acks_begin(&p->acks, c);
-	nodes_on_acked(n);
+	p->obeying = false;
+	p->overlay_due = true;
+	nodes_on_obeyed(p);
 	if (c->store_ready)
 		control_announce(c);
 }
@@ -323,12 +323,20 @@ nodes_on_overlay(void *arg, const char *pool, const struct overlay *now)
 	struct control *c = arg;
 	struct node_pool *p = nodes_find_pool(c->nodes, pool);
 
-	if (p == NULL)
+	/* A store tells its pools again with each configuration. */
+	if (p == NULL || (p->overlay.version == now->version && p->overlay.forced == now->forced &&
+			  overlay_same_terms(&p->overlay, now)))
 		return;
 	overlay_copy(&p->overlay, now);
 	/* Before the records that follow: who has acknowledged them has this, too. */
 	peer_on_nodes(c->peer, pool, now);
-	obey(p, c->nodes);
+	/* Before anything is served, and where a successor takes acknowledgements of records for those of nodes, at once. */
+	if (c->yielded || !c->store_ready) {
+		obey(p, c->nodes);
+	} else {
+		p->overlay_due = true;
+		nodes_obey_soon(p);
+	}
 	nodes_look_soon(c);
 }
 
@@ -468,6 +476,7 @@ nodes_reconfigure(struct nodes *n, const struct config *to)
 	}
 	for (size_t k = 0; k < were; k++)
 		if (before[k] != NULL) {
+			nodes_on_obeyed(before[k]);
 			nodes_lease_end(before[k], true);
 			kube_watch_free(&before[k]->watch.thread, 0);
 			before[k]->config = NULL;
@@ -520,6 +529,9 @@ nodes_each_pool(const struct nodes *n, void (*each)(void *arg, const char *pool,
 bool
 nodes_are_changing(const struct nodes *n)
 {
+	for (size_t i = 0; i < n->n; i++)
+		if (n->pools[i]->overlay_due)
+			return true;
 	return !list_empty(&n->changes);
 }
 

@@ -20,7 +20,7 @@ struct node_change {
 	struct node_terms *terms;	/* of a drain that ends connections; NULL: of none */
 	unsigned tries;
 	const struct hostname *name;	/* is being looked up */
-	bool written;	/* stored and obeyed; waits for the workers */
+	bool written;	/* stored; waits until it is obeyed, and for the workers */
 	struct node_acks acks;
 	node_done_fn *done;
 	void *arg;
@@ -78,14 +78,35 @@ acks_forget(struct node_acks *a, const struct service_ctl *ctl)
 			a->want[i] = a->want[--a->n];
 }
 
-/* Stored and obeyed: the answer comes when the workers have it as well. */
+/* Stored: the answer comes when it is obeyed, and the workers have it as well. */
 static void
 change_wait(struct node_change *ch)
 {
 	ch->written = true;
+	if (ch->pool->overlay_due)
+		return;
 	node_acks_begin(&ch->acks, ch->nodes->control);
 	if (node_acks_are_in(&ch->acks))
 		change_end(ch, OK, true, NULL);
+}
+
+void
+nodes_on_obeyed(struct node_pool *p)
+{
+	struct nodes *n = p->nodes;
+
+	if (!p->overlay_due)
+		return;
+	p->overlay_due = false;
+	node_acks_begin(&p->acks, n->control);
+	LIST_EACH(l, &n->changes)
+	{
+		struct node_change *ch = list_entry(l, struct node_change, link);
+
+		if (ch->pool == p && ch->written)
+			node_acks_begin(&ch->acks, n->control);
+	}
+	nodes_on_acked(n);
 }
 
 void
@@ -96,7 +117,7 @@ nodes_on_acked(struct nodes *n)
 	for (size_t i = 0; i < n->n; i++) {
 		struct node_pool *p = n->pools[i];
 
-		if (p->applied == p->overlay.version || !node_acks_are_in(&p->acks))
+		if (p->overlay_due || p->applied == p->overlay.version || !node_acks_are_in(&p->acks))
 			continue;
 		p->applied = p->overlay.version;
 		node_acks_free(&p->acks);
@@ -108,7 +129,7 @@ nodes_on_acked(struct nodes *n)
 	{
 		struct node_change *ch = list_entry(l, struct node_change, link);
 
-		if (ch->written && node_acks_are_in(&ch->acks))
+		if (ch->written && !ch->pool->overlay_due && node_acks_are_in(&ch->acks))
 			change_end(ch, OK, true, NULL);
 	}
 }

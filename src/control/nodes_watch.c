@@ -31,13 +31,12 @@ plan_step(struct nodes *n)
 	}
 }
 
-/* The pool's services get and lose backends, from here on. */
-static void
-obey_soon(struct nodes *n, struct node_pool *p)
+void
+nodes_obey_soon(struct node_pool *p)
 {
-	p->watch.obeying = true;
-	p->watch.next_serial = 0;
-	plan_step(n);
+	p->obeying = true;
+	p->next_serial = 0;
+	plan_step(p->nodes);
 }
 
 /* False: there is more to do. */
@@ -46,18 +45,19 @@ obey_some(struct nodes *n, struct node_pool *p, double until)
 {
 	struct control *c = n->control;
 
-	for (size_t i = control_from(c, p->watch.next_serial); i < c->n; i = control_from(c, p->watch.next_serial)) {
+	for (size_t i = control_from(c, p->next_serial); i < c->n; i = control_from(c, p->next_serial)) {
 		struct service_ctl *ctl = c->services[i];
 		const char *pool = ctl->service->config->pool;
 
 		if (pool != NULL && strcmp(pool, p->config->name) == 0 && !nodes_obey_until(ctl, until))
 			return false;
-		p->watch.next_serial = ctl->serial + 1;
+		p->next_serial = ctl->serial + 1;
 		if (clock_now() >= until)
 			return false;
 	}
-	p->watch.obeying = false;
+	p->obeying = false;
 	p->watch.wait_told &= p->watch.waiting;
+	nodes_on_obeyed(p);
 	if (c->store_ready)
 		control_announce(c);
 	return true;
@@ -72,7 +72,7 @@ nodes_on_step(struct ev_loop *loop, ev_timer *t, int revents)
 	(void)loop;
 	(void)revents;
 	for (size_t i = 0; i < n->n; i++)
-		if (n->pools[i]->watch.obeying && !obey_some(n, n->pools[i], until)) {
+		if (n->pools[i]->obeying && !obey_some(n, n->pools[i], until)) {
 			plan_step(n);
 			return;
 		}
@@ -130,7 +130,7 @@ fade_pool(struct nodes *n, struct node_pool *p)
 			 LS("name", w->node.name));
 	}
 	if (any || p->watch.waiting)
-		obey_soon(n, p);
+		nodes_obey_soon(p);
 	p->watch.waiting = false;
 }
 
@@ -191,7 +191,7 @@ take_set(struct nodes *n, struct node_pool *p, struct watched_set *set)
 	watched_free(&p->watch.set);
 	p->watch.set = *set;
 	*set = (struct watched_set){ 0 };
-	obey_soon(n, p);
+	nodes_obey_soon(p);
 	plan_fading(n);
 }
 
@@ -399,7 +399,7 @@ nodes_are_awaited(const struct control *c, const struct service *s)
 {
 	const struct node_pool *p = s->config->pool != NULL ? nodes_find_pool(c->nodes, s->config->pool) : NULL;
 
-	return p != NULL && p->config->kube != NULL && ((p->watch.set.n == 0 && !p->watch.listed) || p->watch.obeying);
+	return p != NULL && p->config->kube != NULL && ((p->watch.set.n == 0 && !p->watch.listed) || p->obeying);
 }
 
 void

@@ -59,6 +59,10 @@ node_same_host(const char *a, const char *b)
 bool
 pool_has_host(const struct pool_config *p, const char *host)
 {
+	/* As a rule spelled alike: thousands of services ask for each of their backends. */
+	for (size_t i = 0; i < p->n_hosts; i++)
+		if (strcmp(p->hosts[i], host) == 0)
+			return true;
 	for (size_t i = 0; i < p->n_hosts; i++)
 		if (node_same_host(p->hosts[i], host))
 			return true;
