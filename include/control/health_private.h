@@ -23,6 +23,14 @@ struct check {
 	bool answered;	/* passed or failed once */
 };
 
+/* How answers are judged, beside the question itself. */
+struct check_terms {
+	enum health_type type;
+	enum health_weight weight;
+	double interval, fast_interval;
+	unsigned rise, fall;
+};
+
 /* The checks of one service. */
 struct group {
 	struct health *health;
@@ -31,6 +39,7 @@ struct group {
 	size_t n;
 	size_t next;	/* behind the one that was looked for last: all of them are, one after the other */
 	struct target_owner owner, agents;	/* of what is asked: by checks, and of agents */
+	struct check_terms terms;	/* that its checks go by */
 };
 
 struct health {

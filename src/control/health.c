@@ -262,13 +262,29 @@ check_free(struct check *c)
 	free(c);
 }
 
-/* By new terms from now on. */
+/* What the service's configuration says now; false: it is what the group went by. */
+static bool
+take_check_terms(struct group *g)
+{
+	const struct health_config *hc = &g->service->config->health;
+	const struct check_terms was = g->terms;
+
+	g->terms = (struct check_terms){ .type = hc->type,
+					 .weight = hc->weight,
+					 .interval = hc->interval,
+					 .fast_interval = hc->fast_interval,
+					 .rise = hc->rise,
+					 .fall = hc->fall };
+	return was.type != hc->type || was.weight != hc->weight || was.interval != hc->interval ||
+	       was.fast_interval != hc->fast_interval || was.rise != hc->rise || was.fall != hc->fall;
+}
+
+/* By new terms from now on; changed: they are others, beside the question. */
 static void
-check_renew(struct check *c)
+check_renew(struct check *c, bool changed)
 {
 	struct target *before = c->user.target;
 
-	c->passed = c->failed = c->declined = c->broken = 0;
 	if (check_config_of(c)->type != HEALTH_KUBE_PROXY || check_config_of(c)->weight != HEALTH_WEIGHT_ENDPOINTS)
 		set_endpoints(c, 0);
 	/* The one that it has must not go because it leaves and comes again. */
@@ -281,10 +297,14 @@ check_renew(struct check *c)
 		question_clear(&q);
 		if (same) {
 			health_agent_settle(c);
+			if (!changed)
+				return;
+			c->passed = c->failed = c->declined = c->broken = 0;
 			target_ask(c->group->health->targets, before);
 			return;
 		}
 	}
+	c->passed = c->failed = c->declined = c->broken = 0;
 	target_leave(&c->user);
 	check_begin(c);
 }
@@ -296,6 +316,7 @@ group_new(struct health *h, struct service *s)
 	size_t k = 0;
 
 	*g = (struct group){ .health = h, .service = s, .n = s->colors[GREEN].n + s->colors[BLUE].n };
+	(void)take_check_terms(g);
 	target_owner_init(&g->owner);
 	target_owner_init(&g->agents);
 	g->checks = must_array(g->n, sizeof(*g->checks));
@@ -425,9 +446,10 @@ void
 health_reconfigure(struct health *h, struct service *s)
 {
 	struct group *g = group_of(h, s);
+	bool changed = take_check_terms(g);
 
 	for (size_t i = 0; i < g->n; i++)
-		check_renew(g->checks[i]);
+		check_renew(g->checks[i], changed);
 	targets_go_on(h->targets);
 	targets_go_on(h->agents);
 }
