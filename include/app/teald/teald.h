@@ -27,6 +27,7 @@ struct teald {
 	unsigned signals;
 	double stopped_at;	/* clock_now() of the first of them */
 	struct reload_wait reload;	/* for SIGHUP */
+	ev_timer needs;	/* descriptors are to be counted by a new configuration */
 	bool reloading, again;	/* that is asked for; and once more behind it */
 	bool assume_initial;
 	bool failed;	/* while serving; why.text says how */

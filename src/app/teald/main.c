@@ -128,13 +128,26 @@ whole_needs(const struct config *config, struct engine_needs *out)
 }
 
 static void
+teald_on_needs(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct teald *t = container_of(w, struct teald, needs);
+	struct engine_needs needs;
+
+	(void)loop;
+	(void)revents;
+	whole_needs(t->control.config, &needs);
+	proxy_set_descriptors(t->proxy, startup_descriptors(&needs));
+}
+
+static void
 teald_on_reloaded(void *arg, const struct config *config)
 {
 	struct teald *t = arg;
-	struct engine_needs needs;
 
-	whole_needs(config, &needs);
-	proxy_set_descriptors(t->proxy, startup_descriptors(&needs));
+	/* In the next turn: of a thousand services that takes milliseconds. */
+	ev_timer_stop(t->loop, &t->needs);
+	ev_timer_init(&t->needs, teald_on_needs, 0.0, 0.0);
+	ev_timer_start(t->loop, &t->needs);
 	admin_reconfigure(t->admin, config);
 	if (t->observe != NULL)
 		observe_reconfigure(t->observe, config);
@@ -291,6 +304,7 @@ open_all(struct teald *t, struct why *why)
 static void
 close_all(struct teald *t)
 {
+	ev_timer_stop(t->loop, &t->needs);
 	succession_free(&t->succession);
 	if (t->upgrade != NULL)
 		upgrade_end(t->upgrade);
