@@ -28,7 +28,11 @@ struct probe_request {
 	const struct addr *to;
 	const struct addr *source;	/* NULL or empty: the kernel chooses */
 	double timeout;	/* seconds for all of it */
-	struct str hello;	/* sent as soon as it is connected, copied; empty: nothing */
+	/* A header of the PROXY protocol goes first: the probe is teald's own connection, for no client (LOCAL).
+	 * Version 1 has no word for that which all receivers take (Apache closes the connection for UNKNOWN, and
+	 * Varnish and gunicorn do not take it either), so there it names the probe's own addresses; at a Unix
+	 * socket, where there are none, it is UNKNOWN. */
+	enum proxy_send proxy;
 	/* By TLS from there on: NULL for plain; and what its certificate must say. */
 	struct ssl_ctx_st *tls;
 	const char *server_name;
@@ -62,11 +66,6 @@ struct probe_request {
  * reason such as "connection refused", "timed out after 1 s" or "HTTP status
  * 503".  The probe is gone when this is called. */
 typedef void probe_done_fn(void *arg, const char *error, double seconds);
-
-/* What a backend that expects PROXY headers must hear first: that this comes
- * from teald itself, for no client.  Returns its length, 0 for SEND_NONE. */
-#define PROBE_HELLO_MAX 128
-size_t probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX]);
 
 /* Never calls done from inside.  Returns NULL when it could not even begin; done is not called then and
  * *error says why, errno too: it is teald that lacks something, no fault of the

@@ -125,8 +125,7 @@ begin_some(struct gate *g)
 {
 	const struct service_config *sc = g->ctl->service->config;
 	struct control *c = g->ctl->control;
-	char hello[PROBE_HELLO_MAX], text[128];
-	size_t n = probe_hello(sc->proxy_protocol.send, hello);
+	char text[128];
 
 	while (g->begun < g->n && g->begun - g->finished < AT_ONCE) {
 		struct gate_backend *gb = &g->backends[g->begun];
@@ -152,7 +151,7 @@ begin_some(struct gate *g)
 			.to = sc->mode == MODE_UDP ? &gb->backend->health_address : &gb->backend->address,
 			.source = &sc->source_address,
 			.timeout = gate_timeout_of(g),
-			.hello = { hello, n },
+			.proxy = sc->proxy_protocol.send,
 			/* One of before a reload may have to be spoken to plainly. */
 			.tls = gb->backend->server_name != NULL ? g->ctl->service->backend_tls : NULL,
 			.server_name = gb->backend->server_name,

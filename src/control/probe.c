@@ -113,13 +113,33 @@ begin_connect(int fd, const struct addr *to, const struct addr *source, bool sil
 	return errno == EADDRNOTAVAIL ? -1 : errno;
 }
 
-size_t
-probe_hello(enum proxy_send send, char out[PROBE_HELLO_MAX])
+/* An address of a socket, as the PROXY protocol writes it. */
+static void
+put_end(struct proxy_end *end, const struct addr *a)
+{
+	if (addr_family(a) == AF_INET)
+		memcpy(end->ip, &a->u.in.sin_addr, sizeof(a->u.in.sin_addr));
+	else
+		memcpy(end->ip, &a->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr));
+	end->port = (uint16_t)addr_port(a);
+}
+
+/* The header of a probe that connects from fd; returns its length. */
+static size_t
+own_header(int fd, const struct addr *to, enum proxy_send send, char out[PROXY_WRITE_MAX])
 {
 	struct proxy_header h = { .version = send == SEND_V1 ? 1 : 2, .local = true };
+	struct addr from = { .len = sizeof(from.u) };
 
-	_Static_assert(PROBE_HELLO_MAX >= PROXY_WRITE_MAX, "room for a header");
-	return send == SEND_NONE ? 0 : proxy_header_write(&h, out);
+	if (send == SEND_NONE)
+		return 0;
+	if (send == SEND_V1 && addr_family(to) != AF_UNIX && getsockname(fd, &from.u.sa, &from.len) == 0) {
+		h.local = false;
+		h.family = addr_family(to) == AF_INET ? PROXY_IP4 : PROXY_IP6;
+		put_end(&h.source, &from);
+		put_end(&h.destination, to);
+	}
+	return proxy_header_write(&h, out);
 }
 
 struct probe *
@@ -130,6 +150,7 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	double timeout = request->timeout;
 	int type = request->datagram ? SOCK_DGRAM : SOCK_STREAM;
 	int fd = socket(addr_family(request->to), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	char header[PROXY_WRITE_MAX];
 	struct probe *p;
 	int failed;
 
@@ -141,7 +162,8 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 		return NULL;
 	}
 	failed = begin_connect(fd, request->to, request->source,
-		       request->hello.n + request->send.n + request->n_steps == 0 && request->tls == NULL && request->expect == NULL && !request->line &&
+		       request->proxy == SEND_NONE && request->send.n + request->n_steps == 0 && request->tls == NULL &&
+			       request->expect == NULL && !request->line &&
 			       addr_family(request->to) != AF_UNIX);
 	if (failed < 0) {
 		close(fd);
@@ -167,11 +189,11 @@ probe_start(struct ev_loop *loop, const struct probe_request *request, probe_don
 	if (request->grpc)
 		p->grpc = probe_grpc_new();
 	p->wants_line = request->line;
-	p->n_hello = request->hello.n;
+	p->n_hello = own_header(fd, request->to, request->proxy, header);
 	p->to_send = p->n_hello + request->send.n;
 	p->send = must_alloc(p->to_send + 1);
 	if (p->n_hello > 0)
-		memcpy(p->send, request->hello.p, p->n_hello);
+		memcpy(p->send, header, p->n_hello);
 	if (request->send.n > 0)
 		memcpy(p->send + p->n_hello, request->send.p, request->send.n);
 	if (request->tls != NULL) {

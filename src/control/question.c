@@ -132,15 +132,10 @@ question_make(struct question *q, const struct service *s, const struct backend 
 {
 	const struct service_config *sc = s->config;
 	const struct health_config *hc = &sc->health;
-	char hello[PROBE_HELLO_MAX];
-	size_t n_hello = probe_hello(proxy_header_of(sc, b), hello);
-	struct str say;
-
 	buf_init(&q->say, SAY_MAX);
 	buf_init(&q->key, SAY_MAX);
 	q->request = (struct probe_request){ .tls = NULL };
 	choose_tls(q, s, b);
-	buf_append(&q->say, hello, n_hello);
 	if (hc->type == HEALTH_GRPC)
 		put_grpc(&q->say, hc, b, q->request.tls != NULL);
 	else if (hc->type == HEALTH_HTTP)
@@ -148,15 +143,14 @@ question_make(struct question *q, const struct service *s, const struct backend 
 	else if (hc->type == HEALTH_KUBE_PROXY)
 		put_kube_proxy(&q->say, b);
 	CHECK(!q->say.failed);
-	say = buf_str(&q->say);
 	q->request = (struct probe_request){
 		.to = &b->health_address,
 		.source = &sc->source_address,
 		.timeout = hc->timeout,
 		.tls = q->request.tls,
 		.server_name = q->request.server_name,
-		.hello = { say.p, n_hello },
-		.send = { say.p + n_hello, say.n - n_hello },
+		.proxy = proxy_header_of(sc, b),
+		.send = buf_str(&q->say),
 		.expect = expected_status(hc),
 		.http = sc->mode == MODE_HTTP || hc->expect_body != NULL || hc->type == HEALTH_KUBE_PROXY ? &sc->http : NULL,
 		.expect_body = hc->type == HEALTH_HTTP ? hc->expect_body : NULL,
@@ -247,7 +241,7 @@ question_key(struct question *q, const struct service *s)
 	put_address(key, r->to);
 	put_address(key, r->source);
 	put_number(key, r->timeout);
-	put_part(key, r->hello.p, r->hello.n);
+	put_number(key, r->proxy);
 	put_part(key, r->send.p, r->send.n);
 	put_number(key, r->tls != NULL);
 	if (r->tls != NULL && r->tls == s->check_tls)

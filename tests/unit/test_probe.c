@@ -72,13 +72,13 @@ on_done(void *arg, const char *error, double seconds)
 }
 
 static struct probe *
-start_saying(struct str hello, struct answer *a, const struct addr *to, const struct addr *source, double timeout)
+start_saying(struct str text, struct answer *a, const struct addr *to, const struct addr *source, double timeout)
 {
 	const char *error;
 	struct probe *p;
 
 	*a = (struct answer){ 0 };
-	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout, .hello = hello },
+	p = probe_start(loop, &(struct probe_request){ .to = to, .source = source, .timeout = timeout, .send = text },
 			on_done, a, &error);
 	if (p == NULL)
 		fail_msg("could not begin: %s", error);
@@ -93,11 +93,11 @@ start(struct answer *a, const struct addr *to, const struct addr *source, double
 }
 
 static struct answer
-probe_saying(struct str hello, const struct addr *to, const struct addr *source, double timeout)
+probe_saying(struct str text, const struct addr *to, const struct addr *source, double timeout)
 {
 	struct answer a;
 
-	start_saying(hello, &a, to, source, timeout);
+	start_saying(text, &a, to, source, timeout);
 	WAIT_UNTIL(loop, a.calls > 0);
 	assert_int_equal(a.calls, 1);
 	assert_true(a.seconds >= 0 && a.seconds < 10);
@@ -452,17 +452,45 @@ test_a_stall_of_ours_is_not_the_backends_fault(void **state)
 	close(fd);
 }
 
+/* What a backend at text hears first from a probe with a header of this version. */
 static void
-test_a_hello_is_a_header_that_names_nobody(void **state)
+hear_header(const char *text, enum proxy_send send, char heard[256], struct addr *at)
 {
-	char v1[PROBE_HELLO_MAX], v2[PROBE_HELLO_MAX], none[PROBE_HELLO_MAX];
+	struct answer a = { 0 };
+	const char *error;
+	int fd = listen_on(text, 10, at), client;
+	ssize_t n;
+
+	assert_non_null(probe_start(loop, &(struct probe_request){ .to = at, .timeout = 5, .proxy = send }, on_done, &a,
+				    &error));
+	WAIT_UNTIL(loop, a.calls == 1);
+	assert_false(a.failed);
+	client = accept(fd, NULL, NULL);
+	assert_true(client >= 0);
+	n = recv(client, heard, 255, 0);
+	assert_true(n >= 0);
+	heard[n] = '\0';
+	close(client);
+	close(fd);
+}
+
+static void
+test_a_probe_that_says_a_header_names_itself(void **state)
+{
+	char heard[256], expected[256];
+	unsigned port;
+	struct addr at;
 
 	(void)state;
-	assert_int_equal(probe_hello(SEND_NONE, none), 0);
-	assert_int_equal(probe_hello(SEND_V1, v1), 15);
-	assert_memory_equal(v1, "PROXY UNKNOWN\r\n", 15);
-	assert_int_equal(probe_hello(SEND_V2, v2), 16);
-	assert_memory_equal(v2, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
+	hear_header("127.0.0.1:0", SEND_V1, heard, &at);
+	assert_int_equal(sscanf(heard, "PROXY TCP4 127.0.0.1 127.0.0.1 %u", &port), 1);
+	assert_true(port > 0);
+	snprintf(expected, sizeof(expected), "PROXY TCP4 127.0.0.1 127.0.0.1 %u %u\r\n", port, addr_port(&at));
+	assert_string_equal(heard, expected);
+	hear_header("[::1]:0", SEND_V1, heard, &at);
+	assert_int_equal(sscanf(heard, "PROXY TCP6 ::1 ::1 %u", &port), 1);
+	hear_header("127.0.0.1:0", SEND_V2, heard, &at);
+	assert_memory_equal(heard, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
 }
 
 static void
@@ -504,7 +532,7 @@ main(void)
 		TEST(test_it_comes_from_the_source),
 		TEST(test_a_cancelled_one_is_never_heard_of),
 		TEST(test_a_stall_of_ours_is_not_the_backends_fault),
-		TEST(test_a_hello_is_a_header_that_names_nobody),
+		TEST(test_a_probe_that_says_a_header_names_itself),
 		TEST(test_without_descriptors_it_cannot_begin),
 	};
 
