@@ -25,6 +25,7 @@ struct http2_answer {
 	/* Set by the caller. */
 	bool head_request;	/* it answers HEAD */
 	bool end_stream;	/* HEADERS ended the stream */
+	bool trailers;	/* who reads it wants trailers: it is chunked also where its length is known, which is not in the head then */
 
 	/* Filled in. */
 	size_t n;	/* bytes of the head */

@@ -359,8 +359,23 @@ look_below(struct dial *d, enum ending *otherwise)
 		return TRIED_WELL;
 	if (is_our_memory(errno))
 		return out_of_memory(d);
+	if (errno == EMFILE || errno == ENFILE)
+		return TRIED_STARVED;
 	*otherwise = errno == EPROTO ? END_BACKEND_HTTP2 : errno == ECONNABORTED ? END_BACKEND_TLS : END_CONNECT;
 	return TRIED_FAILED;
+}
+
+/* It was to have another connection, for which none was left: that is no fault of its backend. */
+static void
+wait_for_descriptor(struct dial *d)
+{
+	int error = errno;
+
+	dial_ops(d)->close(d);
+	dial_drop_backend(d);
+	worker_starve(d->lane->worker, strerror(error));
+	if (list_empty(&d->deadline.link))
+		deadline_arm(d->lane->connect_clock, &d->deadline, d->lane->worker->now);
 }
 
 void
@@ -379,6 +394,8 @@ dial_on_event(struct dial *d)
 		how = greet(d, &otherwise);
 	if (how == TRIED_FAILED)
 		connect_failed(d, otherwise);
+	else if (how == TRIED_STARVED)
+		wait_for_descriptor(d);
 }
 
 void

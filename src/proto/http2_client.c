@@ -168,13 +168,13 @@ http2_answer_write(const struct hpack_fields *fields, struct http2_answer *a, ch
 		return HTTP2_LENGTH_DIFFERS;
 	if (room < fields->used + HTTP2_ANSWER_EXTRA)
 		return HTTP2_FIELDS_LARGE;
-	a->chunked = !a->bodyless && !a->has_length;
+	a->chunked = !a->bodyless && (!a->has_length || (a->trailers && !a->end_stream));
 	p = out + snprintf(out, room, "HTTP/1.1 %u %s\r\n", a->status, phrase_of(a->status));
 	for (uint32_t i = 0; i < fields->count; i++) {
 		const struct hpack_field *field = &fields->fields[i];
 		size_t n = hpack_line_n(field->name_n, field->value_n);
 
-		if (field->kind == HTTP2_FIELD_STATUS)
+		if (field->kind == HTTP2_FIELD_STATUS || (field->kind == HTTP2_FIELD_LENGTH && a->chunked))
 			continue;
 		memcpy(p, fields->text + field->at, n);
 		p += n;

@@ -379,6 +379,20 @@ def test_attacks_are_told_to_calm_down_and_the_others_notice_nothing(stage, ask)
     assert all(c.answer(n).body == b"green" for n in slow[:-1])
 
 
+def test_what_is_taken_back_with_its_request_costs_no_connect(stage, ask):
+    """A reset, or a fault, that comes in one piece with the head of its stream: a backend hears nothing of it."""
+    teal = stage(top={"workers": 1})
+    for then in (lambda n: frame(http2.RST_STREAM, n, struct.pack(">I", http2.CANCEL)), lambda n: frame(http2.DATA, n, b"x")):
+        c = ask(teal)
+        streams(c, then, count=100)
+        c.next = 201
+        assert c.get().status == 200
+        assert not c.goaways
+    assert [m.target for m in requests_of(teal.green)] == ["/", "/"]
+    assert teal.metrics().get("teal_connect_seconds_count", service="web", color="green") == 1
+    assert len(teal.log_lines("http.request", path="/slow", end="client_reset")) == 100
+
+
 def bomb(c):
     """A field of 4000 bytes that is named again and again by one byte; its windows stay shut, so that answers pile up."""
     c.send(frame(http2.SETTINGS, payload=struct.pack(">HI", http2.INITIAL_WINDOW, 0)))

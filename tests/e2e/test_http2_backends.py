@@ -1,4 +1,6 @@
 """HTTP/2 to backends: one connection carries many requests, and what a backend of HTTP/2 says reaches clients of both versions."""
+import base64
+import hashlib
 import socket
 import ssl
 import threading
@@ -183,6 +185,24 @@ def test_who_refuses_each_stream_is_not_asked_for_ever(stage, ask, http):
     assert 2 <= sum(len(g.requests) for g in teal.greens) <= 4
     # The connections have nothing to do with it.
     assert c.get("/ok").status == 200 and [len(g.served) for g in teal.greens] == [1, 1]
+
+
+def test_trailers_of_an_answer_whose_length_is_known(stage, ask, http):
+    """They reach clients of HTTP/2, which know the length as well; HTTP/1.1 has no place for them. A length that is wrong is still a fault."""
+    teal = stage()
+    teal.green.answers |= {"/sum": lambda r: r.say((":status", "200"), ("content-length", "4")).data(b"body").say(("x-sum", "42"), end=True),
+                           "/none": lambda r: r.say((":status", "200"), ("content-length", "0")).say(("x-sum", "0"), end=True),
+                           "/short": lambda r: r.say((":status", "200"), ("content-length", "5")).data(b"body").say(("x-sum", "42"), end=True)}
+    c = ask(teal)
+    for path, body, total in (("/sum", b"body", "42"), ("/none", b"", "0")):
+        s = c.get(path)
+        assert (s.status, s.body, s.heads[-1]) == (200, body, [("x-sum", total)]), path
+        assert [v for k, v in s.heads[0] if k == "content-length"] == [str(len(body))]
+    assert c.get("/").body == b"green"
+    m = http(teal).ask("/sum")
+    assert m.body == b"body" and m.get("content-length") == "4" and m.get("transfer-encoding") is None
+    assert c.get("/short").reset == http2.INTERNAL_ERROR
+    assert "Content-Length" in teal.wait_log("http.request", path="/short")["reason"]
 
 
 def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):
@@ -481,6 +501,36 @@ def test_alpn_says_what_a_backend_speaks(web, backend, http, tmp_path, wanted, o
         return
     assert m.body == b"green" and green.agreed == [spoken]
     assert [r.get(":scheme") for r in green.requests] == ["https"] * (3 if spoken == "h2" else 0)
+
+
+def test_what_may_become_a_websocket_gets_http_1_where_a_backend_speaks_both(web, backend, http, ask, tmp_path):
+    pair = Authority(tmp_path).issue("green")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair["cert"], pair["key"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def serve(conn, b):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            if tls.selected_alpn_protocol() == "h2":
+                http2_site()(tls, b)
+                return
+            m = Reader(tls).head()
+            key = base64.b64encode(hashlib.sha1((m.get("sec-websocket-key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+            tls.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\nhello".encode())
+            tls.recv(1)
+    green = prepare(backend("green", serve, start=False)).start()
+    teal = web(green=[green], mode="http", h2c=True, backend_protocol="auto", backend_tls={"verify": False}, health={"type": "none"},
+               retries=0, retry_pause=0, top={"workers": 1})
+    c = ask(teal)
+    assert c.get().body == b"green" and len(green.served) == 1
+    n = c.ask(raw=[(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"), (":authority", "web"),
+                   ("sec-websocket-version", "13")], end=False)
+    assert c.until(lambda: c.streams[n].body == b"hello") and c.streams[n].status == 200
+    h = http(teal).send("GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+    assert h.response().status == 101
+    # The others go on as they were.
+    assert c.get().body == b"green" and len(green.served) == 1
 
 
 def test_a_reload_changes_what_backends_are_spoken_to(web, backend, http):

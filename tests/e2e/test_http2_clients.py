@@ -24,7 +24,7 @@ def tool(*command):
 
 
 # What is under way when the clock jumps is not late.
-PATIENT = {"connect_timeout": 100_000.0, "header_timeout": 3600.0, "response_timeout": 0, "idle_timeout": 0, "body_min_rate": 0, "drain": {"timeout": 100_000.0}, "health": {"type": "none"},
+PATIENT = {"connect_timeout": 100_000.0, "header_timeout": 3600.0, "keepalive_timeout": 3600.0, "response_timeout": 0, "idle_timeout": 0, "body_min_rate": 0, "drain": {"timeout": 100_000.0}, "health": {"type": "none"},
            "http2": {"stall_timeout": 0}}
 # An upgraded process ends soon, but for streams.
 TOP = {"upgrade": {"timeout": 1.0}, "stop": {"timeout": 400.0}}

@@ -33,6 +33,8 @@ struct http_stream_ops {
 
 	/* Its head is fine, and an exchange begins. */
 	void (*begins)(struct http_stream *s);
+	/* What has come with the head may take it back: exchange_dial() follows once that was looked at.  NULL: nothing has. */
+	void (*dials_later)(struct http_stream *s);
 	/* Moves what has come of the request's body on to the backend. */
 	enum pump_result (*read_body)(struct http_stream *s, struct body_pump *up, struct io *backend);
 	/* The request has come whole: reads what follows, for later, or finds out that nothing

@@ -31,6 +31,8 @@ struct upstream {
 	bool unseen;	/* by HTTP/2, and lost: the backend has not looked at what was asked */
 	uint8_t reset;	/* by HTTP/2: the code by which the backend has ended it, of those that its client may be told; 0: it has not */
 	int16_t grpc_status;	/* by HTTP/2: of the answer; < 0: it has not said one */
+	bool has_length;	/* by HTTP/2: the answer's length is known, and is not in its head, because trailers may follow ... */
+	uint64_t length;	/* ... it */
 	const char *fault;	/* by HTTP/2: what was wrong with what the backend said; NULL: nothing */
 	struct io io;
 	struct lane *lane;

@@ -20,6 +20,7 @@ struct http2_call {
 	struct http2_upstream *conn;
 	struct upstream *u;	/* NULL: it is closed, and the end of the stream is awaited */
 	struct link link;	/* the connection's calls, or the worker's ended */
+	struct link same;	/* the connection's by_id */
 	struct link ready;	/* the connection's */
 	int wants;	/* EV_READ, EV_WRITE */
 	int error;	/* errno; 0: none */

@@ -39,6 +39,7 @@ struct http2_stream {
 	enum http2_code refused;	/* its head is malformed: it is reset so, instead of an answer */
 	bool starved;	/* waits for room (counted in conn->starved) */
 	bool closed;
+	bool undialed;	/* its exchange has not begun to dial */
 	bool readable, writable;	/* why it is ready */
 	double answered;	/* worker->now: its answer was whole, and its request is not yet; 0: otherwise */
 	struct deadline rest;	/* then */

@@ -20,6 +20,8 @@
 #define HTTP2_UPSTREAM_QUEUE (256 * 1024)
 /* What all calls together let come before it is read. */
 #define HTTP2_UPSTREAM_WINDOW (1024 * 1024)
+/* Of calls by their ids; a power of two. */
+#define HTTP2_CALL_BUCKETS 64
 /* Seconds between two looks at one. */
 #define HTTP2_UPSTREAM_LOOK 5.0
 
@@ -48,6 +50,7 @@ struct http2_upstream {
 	struct link link;	/* in the lane's bucket, or the worker's ended */
 	struct link due;	/* in the worker's list: there is something to be flushed */
 	struct link calls;	/* http2_call.link */
+	struct link by_id[HTTP2_CALL_BUCKETS];	/* http2_call.same: those that have an id */
 	struct link ready;	/* http2_call.ready */
 	uint32_t n_calls;
 	uint32_t next_id;

@@ -549,6 +549,8 @@ exchange_begin(struct http_stream *s, const struct endpoint *peer, struct lane *
 		fail_of_body(x);
 	} else if (x->upgrade && s->ops->framed && l->config->http.backend_protocol == BACKEND_HTTP2) {
 		fail_with(x, 501, END_BAD_REQUEST, "no WebSocket here: its service's backends are spoken to by HTTP/2");
+	} else if (s->ops->dials_later != NULL) {
+		s->ops->dials_later(s);
 	} else {
 		exchange_dial(x);
 	}

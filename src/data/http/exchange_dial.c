@@ -48,17 +48,19 @@ first_choice(struct dial *d)
 		       NULL;
 }
 
-/* Is b spoken to by a shared connection? */
+/* Is b spoken to by a shared connection?  What may become another protocol has one of HTTP/1.1 where it can. */
 static bool
-shares_connection(const struct lane *l, const struct backend *b)
+shares_connection(const struct exchange *x, const struct backend *b)
 {
+	const struct lane *l = x->dial.lane;
+
 	switch (l->config->http.backend_protocol) {
 	case BACKEND_HTTP1:
 		break;
 	case BACKEND_HTTP2:
 		return true;
 	case BACKEND_AUTO:
-		return l->http->calls->has(l, b);
+		return !x->upgrade && l->http->calls->has(l, b);
 	}
 	return false;
 }
@@ -80,7 +82,9 @@ open_call(struct exchange *x, struct backend *b, enum dial_how *how)
 static bool
 may_be_http2(const struct dial *d)
 {
-	return d->lane->config->http.backend_protocol == BACKEND_AUTO;
+	const struct exchange *x = container_of(d, struct exchange, dial);
+
+	return d->lane->config->http.backend_protocol == BACKEND_AUTO && !x->upgrade;
 }
 
 static struct io *
@@ -91,7 +95,7 @@ open_upstream(struct dial *d, struct backend *b, enum dial_how *how)
 	struct upstream *u;
 	bool pending;
 
-	if (shares_connection(d->lane, b))
+	if (shares_connection(x, b))
 		return open_call(x, b, how);
 	u = x->fresh ? NULL : upstream_take(d->lane, b, x->stream, age);
 	*how = DIAL_REUSED;

@@ -141,6 +141,13 @@ http2_call_fault(struct http2_call *c, enum http2_reason reason)
 	http2_call_fail(c, EPROTO, false, http2_reason_words(reason));
 }
 
+/* Ids are odd. */
+static struct link *
+bucket_of_call(const struct http2_upstream *h, uint32_t id)
+{
+	return (struct link *)(uintptr_t)&h->by_id[id / 2 % HTTP2_CALL_BUCKETS];
+}
+
 /* -- the request ------------------------------------------------------------------------- */
 
 /* Bytes of p[0..n) that were its head; 0: it cannot be sent now. */
@@ -163,6 +170,7 @@ write_call_head(struct http2_call *c, const char *p, size_t n)
 		return 0;
 	http2_request_encode(head, io_is_tls(&h->io), &h->encoder, q + HTTP2_FRAME_HEAD, &asked);
 	c->id = h->next_id;
+	list_append(bucket_of_call(h, c->id), &c->same);
 	h->next_id += 2;
 	if (h->next_id > HTTP2_STREAM_MOST)
 		h->leaving = true;
@@ -306,11 +314,18 @@ note_grpc_status(struct http2_call *c, const struct hpack_fields *fields)
 	}
 }
 
+/* Behind a body of known length HTTP/1.1 has none. */
+static bool
+client_takes_trailers(const struct http2_call *c)
+{
+	return c->u != NULL && c->u->exchange != NULL && c->u->exchange->stream->ops->framed;
+}
+
 enum http2_reason
 http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bool end)
 {
 	struct http2_buffers *b = shared_of(c);
-	struct http2_answer a = { .head_request = c->head_request, .end_stream = end };
+	struct http2_answer a = { .head_request = c->head_request, .end_stream = end, .trailers = client_takes_trailers(c) };
 	enum http2_reason reason = fields->over;
 	size_t n;
 
@@ -346,6 +361,10 @@ http2_call_take_head(struct http2_call *c, const struct hpack_fields *fields, bo
 	c->chunked = a.chunked;
 	c->has_length = a.has_length && !a.bodyless;
 	c->left = a.length;
+	if (c->u != NULL && a.chunked && a.has_length) {
+		c->u->has_length = true;
+		c->u->length = a.length;
+	}
 	c->remote_done = end;
 	if (end)
 		note_grpc_status(c, fields);
@@ -505,6 +524,7 @@ http2_call_forget(struct http2_call *c)
 		if (!c->answered && h->heard < c->asked)
 			http2_upstream_doubt(h);
 	}
+	list_remove(&c->same);
 	list_remove(&c->link);
 	list_append(&shared_of(c)->calls_ended, &c->link);
 	h->n_calls--;
@@ -560,6 +580,7 @@ http2_call_new(struct http2_upstream *h, struct upstream *u)
 	c->u = u;
 	c->recv_window = HTTP2_WINDOW_DEFAULT;
 	list_init(&c->ready);
+	list_init(&c->same);
 	list_append(&h->calls, &c->link);
 	h->n_calls++;
 	u->io.channel = &c->channel;
@@ -570,8 +591,8 @@ http2_call_new(struct http2_upstream *h, struct upstream *u)
 struct http2_call *
 http2_call_find(const struct http2_upstream *h, uint32_t id)
 {
-	LIST_EACH(it, &h->calls) {
-		struct http2_call *c = list_entry(it, struct http2_call, link);
+	LIST_EACH(it, bucket_of_call(h, id)) {
+		struct http2_call *c = list_entry(it, struct http2_call, same);
 
 		if (c->id == id)
 			return c;

@@ -1,5 +1,7 @@
 /* http2_stream.c - what an exchange asks of a stream of HTTP/2, and what becomes of it in frames.
  * Thread: owning worker. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +58,16 @@ begin_http2(struct http_stream *s)
 	(void)s;
 }
 
+/* A RST_STREAM that came with its head costs no connect then, nor does a fault in what follows. */
+static void
+dial_http2_later(struct http_stream *s)
+{
+	struct http2_stream *st = http2_stream_of(s);
+
+	st->undialed = true;
+	http2_stream_ready(st, false, false);
+}
+
 /* -- the answer --------------------------------------------------------------------- */
 
 static size_t
@@ -93,6 +105,23 @@ take_end(struct http2_stream *st, const struct body_pump *down)
 	return lines.n == 0 || buf_append(&st->trailers, lines.p, lines.n);
 }
 
+/* The backend has said it, and the chunked form in which its answer comes here has no place for it.  False: no room. */
+static bool
+say_length(const struct upstream *u, struct http_buffers *b, size_t *head)
+{
+	char line[48];
+	int n;
+
+	if (u == NULL || !u->has_length)
+		return true;
+	n = snprintf(line, sizeof(line), "content-length: %" PRIu64 "\r\n\r\n", u->length);
+	if (*head - 2 + (size_t)n > b->size)
+		return false;
+	memcpy(b->out + *head - 2, line, (size_t)n);
+	*head += (size_t)n - 2;
+	return true;
+}
+
 static enum pump_result
 write_http2_head(struct http_stream *s, const struct http1_head *h, const struct http1_edit_response *e,
 		 struct body_pump *down, struct str body, bool last, size_t *bytes)
@@ -104,7 +133,7 @@ write_http2_head(struct http_stream *s, const struct http1_head *h, const struct
 
 	(void)last;
 	*bytes = 0;
-	if (head == 0)
+	if (head == 0 || (final && !say_length(s->exchange->upstream, b, &head)))
 		return PUMP_BAD;
 	if (done && !take_end(st, down))
 		return PUMP_NO_MEMORY;
@@ -290,6 +319,7 @@ const struct http_stream_ops http2_stream_ops = {
 	.framed = true,
 	.protocol = "HTTP/2",
 	.begins = begin_http2,
+	.dials_later = dial_http2_later,
 	.read_body = http2_read_body,
 	.read_ahead = read_http2_ahead,
 	.is_last = is_last_of_http2,
@@ -366,6 +396,8 @@ http2_stream_new(struct http2_conn *h, uint32_t id)
 struct http2_stream *
 http2_stream_find(struct http2_conn *h, uint32_t id)
 {
+	if (id > h->last_id)
+		return NULL;
 	LIST_EACH(it, &h->streams) {
 		struct http2_stream *st = list_entry(it, struct http2_stream, link);
 
@@ -483,6 +515,12 @@ http2_stream_run(struct http2_stream *st)
 
 	st->readable = st->writable = false;
 	list_remove(&st->ready);
+	if (st->undialed && st->stream.exchange != NULL) {
+		st->undialed = false;
+		exchange_dial(st->stream.exchange);
+	}
+	if (st->closed)
+		return;
 	if (buf_len(&st->held) > 0)
 		http2_push_held(st);
 	if (st->stream.exchange != NULL)

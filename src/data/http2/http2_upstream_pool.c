@@ -162,6 +162,8 @@ new_shared(struct lane *l, struct backend *b)
 	h->send_window = h->recv_window = HTTP2_WINDOW_DEFAULT;
 	list_init(&h->due);
 	list_init(&h->calls);
+	for (unsigned i = 0; i < HTTP2_CALL_BUCKETS; i++)
+		list_init(&h->by_id[i]);
 	list_init(&h->ready);
 	deadline_init(&h->look);
 	io_init(&h->io, -1, shared_on_event);
