@@ -367,7 +367,7 @@ look_below(struct dial *d, enum ending *otherwise)
 
 /* It was to have another connection, for which none was left: that is no fault of its backend. */
 static void
-wait_for_descriptor(struct dial *d)
+await_descriptor(struct dial *d)
 {
 	int error = errno;
 
@@ -395,7 +395,7 @@ dial_on_event(struct dial *d)
 	if (how == TRIED_FAILED)
 		connect_failed(d, otherwise);
 	else if (how == TRIED_STARVED)
-		wait_for_descriptor(d);
+		await_descriptor(d);
 }
 
 void
