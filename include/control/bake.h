@@ -4,7 +4,8 @@
  *
  * While it lasts the service is claimed by it, in the whole fleet: a rollback ends it, other flips are refused.
  * It is judged by the traffic of the teald that was asked for the flip, and goes on without the client that asked;
- * an upgrade hands it to the next process.  One whose process died is told as lost by the next (bake_on_known()).
+ * an upgrade hands it to the next process.  Where that teald is gone from a fleet another one goes on with it, by its own
+ * traffic since the flip; one that has none to compare with, and the next start of the same one, tell it as lost.
  * Thread: main. */
 #ifndef CONTROL_BAKE_H
 #define CONTROL_BAKE_H
@@ -18,6 +19,10 @@
 #define BAKE_WINDOW 600.0
 /* A rollback that could not be made is tried again so soon, seconds. */
 #define BAKE_AGAIN 5.0
+/* Of those tries that are refused for the same reason one in so many is told. */
+#define BAKE_TELL_EACH 12
+/* A teald of the fleet that has been silent for so long judges no more, seconds. */
+#define BAKE_ORPHAN 10.0
 /* No bake is longer, seconds. */
 #define BAKE_MAX 86400.0
 
@@ -31,7 +36,8 @@ enum bake_state { BAKE_JUDGING, BAKE_REVERTING, BAKE_OVER };
 	X(BAKE_WORSE,        "worse") \
 	X(BAKE_INCONCLUSIVE, "inconclusive") \
 	X(BAKE_PROMOTED,     "promoted") \
-	X(BAKE_SUPERSEDED,   "superseded")
+	X(BAKE_SUPERSEDED,   "superseded") \
+	X(BAKE_LOST,         "lost")
 
 enum bake_verdict {
 #define X(name, word) name,
@@ -57,7 +63,8 @@ struct bake {
 	bool worse_told;
 	char by[RECORD_NAME];
 	char text[512];	/* what it has come to, in a sentence */
-	unsigned failed;	/* rollbacks that could not be made */
+	unsigned failed;	/* rollbacks that could not be made ... */
+	enum err failure;	/* ... the last of them for that */
 	bool trying;	/* one is under way */
 	struct flip_watcher reverting;	/* of the rollback */
 	struct link waiters;	/* clients that wait for its end */
@@ -74,6 +81,8 @@ bool bake_answer(struct service_ctl *ctl, uint64_t epoch, struct flip_watcher **
 bool bake_is_on(const struct service_ctl *ctl);
 /* Is the service claimed by a bake, of any teald of the fleet? */
 bool bake_claims(const struct service_ctl *ctl);
+/* Is it over, here, and only the release of its claim not written yet? */
+bool bake_is_leaving(const struct service_ctl *ctl);
 /* Ends it: the color stays.  False: none is under way here, or its rollback is being made. */
 bool bake_promote(struct service_ctl *ctl, const char *by);
 /* A team's own counter.  False: none is under way here. */

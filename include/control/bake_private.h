@@ -13,8 +13,14 @@ void bake_look_again(struct bake *b, double seconds);
 
 /* Facts, evidence and text as they are now. */
 void bake_judge(struct bake *b);
-/* Claims the service for the time of the bake, or releases it. */
-void bake_claim(const struct bake *b, bool release);
+/* Claims the service for the time of the bake, also over the claim of another teald's of the same; releases it, at the end
+ * of `what`. */
+void bake_claim(const struct bake *b);
+void bake_release(const struct bake *b, const char *what);
+/* Has another teald of the fleet gone on with it? */
+bool bake_is_judged_elsewhere(const struct bake *b);
+/* Every QUALITY_STEP seconds: does the teald judge that has begun to? */
+void bake_look_for_orphan(struct service_ctl *ctl, double now);
 /* Starts the rollback; tried again until it is made. */
 void bake_revert(struct bake *b);
 

@@ -46,6 +46,7 @@ struct bake_past {
 	double now_at;	/* clock_now() */
 	struct judge_counts control;	/* of the color before, in its last one or two windows */
 	uint64_t epoch;	/* of the flip that ended them */
+	double orphan_since;	/* clock_now(): nobody judges its bake since; 0: not so */
 };
 
 #define BAKE_VERDICTS_MAX 12

@@ -35,6 +35,7 @@ struct flip_request {
 	bool has_timeout, has_drain;
 	double timeout, drain;	/* seconds */
 	bool force;
+	bool unnoted;	/* a refusal is in the history, and was told, already */
 	double bake;	/* seconds that the color is judged afterwards (control/bake.h); 0: not */
 	enum on_regression on_regression;
 	char reason[RECORD_REASON];

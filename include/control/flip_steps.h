@@ -32,6 +32,7 @@ struct flip {
 	bool changed;	/* by this flip; false when it was active already */
 	bool same;	/* of several: it was active already, and is only compared */
 	uint64_t checked_epoch;	/* the record's when the checks began */
+	unsigned release_waits;
 	unsigned rechecked;	/* how often, since a write met a change of a claim */
 	bool asking;	/* the store is being read for us: we cannot go before it answers */
 	enum { FRESH_UNKNOWN, FRESH_READ, FRESH_FAILED } fresh;	/* the store, before the checks */

@@ -96,10 +96,12 @@ struct store {
 	 * not from a callback.  *sp is NULL on return. */
 	void (*close)(struct store **sp);
 
-	/* Only the store of a fleet has the next eight; else NULL.
+	/* Only the store of a fleet has the next nine; else NULL.
 	 * refresh: reads the truth now; done is called once, within about a second,
 	 * perhaps from inside. */
 	void (*refresh)(struct store *s, store_refreshed_fn *done, void *arg);
+	/* By which the fleet knows this teald, over restarts and upgrades; NULL before it is read. */
+	const char *(*id)(const struct store *s);
 	/* What its clock says, in us since 1970: times of claims are its own. */
 	int64_t (*now)(const struct store *s);
 	/* What this teald has applied or sees has changed: tell the others. */

@@ -36,6 +36,7 @@ bake_error(enum bake_verdict v)
 	case BAKE_PROMOTED: return OK;
 	case BAKE_ROLLED_BACK: return E_ROLLED_BACK;
 	case BAKE_WORSE: return E_WORSE;
+	case BAKE_LOST:
 	case BAKE_INCONCLUSIVE: return E_INCONCLUSIVE;
 	case BAKE_SUPERSEDED: return E_CONFLICT;
 	}
@@ -95,7 +96,7 @@ bake_end(struct bake *b, enum bake_verdict verdict, const char *message)
 		 LS("to", color_word(b->to)), LU("epoch", b->epoch), LS("result", bake_verdict_word(verdict)),
 		 LS("message", message), LS("by", b->by));
 	if (verdict != BAKE_ROLLED_BACK && verdict != BAKE_SUPERSEDED)
-		bake_claim(b, true);
+		bake_release(b, "end of the bake");
 	bake_restart(ctl, clock_now());
 	bake_answer_all(b, e, e == OK ? NULL : message);
 	ctl_unref(&ctl);
@@ -256,7 +257,7 @@ bake_begin(struct service_ctl *ctl, const struct flip_request *q, enum color to,
 		 LF("seconds", q->bake), LS("kind", on_regression_word(q->on_regression)),
 		 LU("clients", b->facts.old.exposures), LS("by", b->by));
 	if (!claim_holds(ctl))
-		bake_claim(b, false);
+		bake_claim(b);
 }
 
 void
@@ -351,7 +352,13 @@ bake_on_record(struct service_ctl *ctl)
 	const struct record *r = &ctl->service->record;
 	char text[RECORD_NAME + 128];
 
-	if (!bake_is_on(ctl) || ctl->bake->state != BAKE_JUDGING || r->epoch == ctl->bake->epoch)
+	if (!bake_is_on(ctl) || ctl->bake->state != BAKE_JUDGING)
+		return;
+	if (bake_is_judged_elsewhere(ctl->bake)) {
+		bake_end(ctl->bake, BAKE_SUPERSEDED, "another teald of the fleet goes on with the bake, for this one was silent");
+		return;
+	}
+	if (r->epoch == ctl->bake->epoch)
 		return;
 	snprintf(text, sizeof(text), "ended by a %s of %s: %s is active at epoch %llu", change_word(r->change), r->by,
 		 color_word(r->color), (unsigned long long)r->epoch);

@@ -56,8 +56,10 @@ bake_on_step(struct service_ctl *ctl, double now)
 	struct judged *j = judged_clients(ctl->service);
 
 	judged_begin_slice(j);
-	/* In a bake the clients of its control are not counted again. */
-	if (bake_is_on(ctl) || now - p->now_at < BAKE_WINDOW)
+	bake_look_for_orphan(ctl, now);
+	/* In a bake the clients of its control are not counted again; nor in that of another teald, with which this one may
+	 * have to go on. */
+	if (bake_is_on(ctl) || bake_claims(ctl) || now - p->now_at < BAKE_WINDOW)
 		return;
 	p->before = p->now;
 	bake_totals(ctl->service, ctl->service->record.color, &p->now);

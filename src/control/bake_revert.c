@@ -33,10 +33,11 @@ bake_on_rollback(struct flip_watcher *w, const struct flip_outcome *o)
 		bake_end(b, BAKE_SUPERSEDED, "another flip came before the rollback");
 		return;
 	}
-	b->failed++;
 	ctl->bake_rollbacks_failed++;
-	BUS_EMIT(&ctl->control->bus, LOG_ERROR_LEVEL, "bake.rollback_failed", ctl->service, LS("to", color_word(color_other(b->to))),
+	if (b->failed++ == 0 || o->error != b->failure || b->failed % BAKE_TELL_EACH == 0)
+		BUS_EMIT(&ctl->control->bus, LOG_ERROR_LEVEL, "bake.rollback_failed", ctl->service, LS("to", color_word(color_other(b->to))),
 		 LS("error", err_word(o->error)), LS("message", o->message != NULL ? o->message : ""), LU("count", b->failed));
+	b->failure = o->error;
 	bake_look_again(b, BAKE_AGAIN);
 }
 
@@ -52,6 +53,8 @@ bake_revert(struct bake *b)
 	if (claim_holds(ctl))
 		memcpy(q.token, r->claim.token, sizeof(q.token));
 	str_copy(q.by.user, sizeof(q.by.user), STR("teal"));
+	/* The first refusal says it; one for another reason is in bake.rollback_failed. */
+	q.unnoted = b->failed > 0;
 	q.by.uid = geteuid();
 	q.by.pid = getpid();
 	snprintf(q.reason, sizeof(q.reason), "bake: %s", b->text);

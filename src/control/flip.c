@@ -167,6 +167,8 @@ note_refusal(struct flip *f, enum err e, const char *message)
 
 	if (f->next.change != CHANGE_SHIFT)
 		ctl->flips_total.by_result[f->to][e]++;
+	if (f->request.unnoted)
+		return;
 	flip_fill_entry(f, &a, ctl->service->record.epoch, e);
 	if (ctl->service->known)
 		c->store->note(c->store, &a);

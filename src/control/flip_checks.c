@@ -10,6 +10,10 @@
 #include "control/flip_steps.h"
 #include "control/services.h"
 
+/* How soon, and how often, a flip looks whether the claim of a bake that is over has been released. */
+#define RELEASE_AGAIN 0.02
+#define RELEASE_WAITS 250
+
 /* What is active here is not what the store says: a flip settles it. */
 static bool
 is_disputed(const struct flip *f)
@@ -27,7 +31,7 @@ claim_bars(const struct service_ctl *ctl, const char *token, char text[FLIP_TEXT
 	const char *name = ctl->service->config->name;
 	char at[CLOCK_TEXT], until[CLOCK_TEXT];
 
-	if (token[0] == '\0' ? !claim_holds(ctl) : claim_is_of(ctl, token))
+	if (token[0] == '\0' ? !claim_holds(ctl) || bake_is_leaving(ctl) : claim_is_of(ctl, token))
 		return OK;
 	if (!claim_holds(ctl)) {
 		clock_format(r->at_us, 3, at);
@@ -352,6 +356,11 @@ flip_run_checks(struct flip *f)
 	f->from = s->record.color;
 	if (!s->known) {
 		flip_refuse(f, E_STORE, "the store has not been read yet; try again when /readyz says ready");
+		return;
+	}
+	/* Who was told the verdict may flip again. */
+	if (bake_is_leaving(f->ctl) && f->request.token[0] == '\0' && f->release_waits++ < RELEASE_WAITS) {
+		flip_ask_again(f, RELEASE_AGAIN);
 		return;
 	}
 	if (flip_fleet(f) != NULL && f->fresh == FRESH_UNKNOWN) {

@@ -83,7 +83,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		false, "the idle color's name: where to deploy",
 		"Just the word, green or blue: made for scripts.  With --epoch it is what a\n"
 		"flip takes as COLOR@EPOCH, and refuses if the service was flipped meanwhile.\n" },
-	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_READ, 1, ADMIN_TARGETS_MAX,
+	[ADMIN_CHECK] = { ADMIN_CHECK, "check", "SERVICE COLOR[@EPOCH] | GROUP COLOR | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_READ, 1, ADMIN_TARGETS_MAX,
 		BIT(ADMIN_OPT_WAIT_HEALTHY) | BIT(ADMIN_OPT_TOKEN), 0,
 		false, "would a flip be let through? changes nothing",
 		"Runs the gate of a flip, the health as last seen and one connect now to\n"

@@ -288,6 +288,12 @@ store_redis_clock(const struct store *store)
 	return now > 0 ? now : clock_wall_us();
 }
 
+static const char *
+store_redis_id(const struct store *store)
+{
+	return store_redis_of(store)->self.id;
+}
+
 static void
 store_redis_announce(struct store *store)
 {
@@ -530,6 +536,7 @@ store_redis_new(const struct config *config, struct jobs *jobs, bool assume_init
 				   .now = store_redis_clock,
 				   .announce = store_redis_announce,
 				   .fleet = store_redis_fleet,
+				   .id = store_redis_id,
 				   .disputed = store_redis_disputed,
 				   .disputed_nodes = store_redis_disputed_nodes,
 				   .watch = store_redis_watch,

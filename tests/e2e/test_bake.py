@@ -321,9 +321,57 @@ def test_one_whose_teald_died_is_told_as_lost(stage):
     s.teal.kill()
     s.teal.start()
     s.teal.wait_log("bake.lost", to="blue")
-    s.teal.wait_log("service.released")
+    assert s.teal.wait_log("service.released")["reason"].startswith("lost bake of blue")
+    # Who waits for it is told so, and the history says it.
+    said = s.teal.ctl("wait", "web", "--for=baked")
+    assert (said["error"], said["verdict"]) == ("inconclusive", "lost") and "has died" in said["message"]
+    assert s.teal.tealctl("wait", "web", "--for=baked").returncode == 12
+    assert s.teal.metrics("web").get("teal_bake_verdicts_total", service="web", to="blue", verdict="lost") == 1
+    last = s.teal.ok("history", "web")["history"][-1]
+    assert (last["kind"], last["reason"].split(" (")[0]) == ("release", "lost bake of blue")
     assert s.teal.status()["active"] == "blue"
     assert s.teal.ok("flip", "web", "green", "--bake=0")["active"] == "green"
+
+
+def test_another_teald_of_the_fleet_goes_on(fleet, backend):
+    """The one that judged is killed: another one rolls back by its own traffic; one without says that the bake is lost."""
+    good, bad = Release(), Release(100)
+    f = fleet(2, green=backend("green", good.http), blue=backend("blue", bad.http), mode="http", flip={"bake": 300.0},
+              health={"type": "none"}, top={"clock": True})
+    a, b = f
+    crowd = Crowd(b, "http")
+    crowd.come(200)
+    a.ok("flip", "web", "blue", "--wait=none", "--on-regression=rollback")
+    until(lambda: b.status()["claimed"], "the bake is known there")
+    assert a.status()["bake"]["verdict"] is None and b.status()["bake"] is None
+
+    def kill_a():
+        a.kill()
+        until(lambda: any(m["missing"] for m in b.ok("fleet")["fleet"]), "it is missed")
+    kill_a()
+    while not b.log_lines_now("bake.resumed"):
+        b.clock.move(1)
+    assert b.wait_log("bake.resumed")["clients"] > 0
+    while not b.log_lines_now("bake.ended"):
+        crowd.come(1)
+        b.clock.move(1)
+    assert b.wait_log("bake.ended")["result"] == "rolled_back"
+    assert b.ctl("wait", "web", "--for=baked")["error"] == "rolled_back"
+    # The next one judges at a; b has just been started when a is killed.
+    bad.percent = 0
+    a.start()
+    a.ok("flip", "web", "blue", "--wait=none")
+    a.wait_log("service.claimed")
+    b.kill()
+    b.start()
+    kill_a()
+    while not b.log_lines_now("bake.lost"):
+        b.clock.move(1)
+    b.wait_log("service.released")
+    assert b.ctl("wait", "web", "--for=baked")["verdict"] == "lost"
+    # The one that died is missing, and has not applied it.
+    assert b.ctl("flip", "web", "green", "--bake=0")["error"] == "partial_fleet"
+    assert b.status()["active"] == "green"
 
 
 def test_what_cannot_be_judged_is_refused_by_name(web, backend):
@@ -343,7 +391,14 @@ def test_a_rollback_that_cannot_be_made_is_told_and_tried_again(stage):
     while not s.teal.log_lines_now("bake.rollback_failed"):
         s.teal.clock.move(1)
     assert s.teal.wait_log("bake.rollback_failed")["error"] == "unhealthy"
-    assert s.teal.metrics("web").get("teal_bake_rollbacks_failed_total", service="web") >= 1
+
+    def failed_rollbacks():
+        return s.teal.metrics("web").get("teal_bake_rollbacks_failed_total", service="web")
+    # Each try is counted; the history has the first.
+    while failed_rollbacks() < 4:
+        s.teal.clock.move(5)
+    assert [h["result"] for h in s.teal.ok("history", "web")["history"]].count("unhealthy") == 1
+    assert len(s.teal.log_lines_now("bake.rollback_failed")) == 1
     # Who prefers the new color all the same says so, and it is left alone.
     until(lambda: s.teal.ctl("bake", "web", "promote")["ok"], "no rollback is just being made, and the bake ends")
     assert s.teal.wait_log("bake.ended")["result"] == "promoted"

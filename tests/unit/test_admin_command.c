@@ -201,7 +201,7 @@ bad_requests_say_what_and_show_the_usage(void **state)
 		{ "\"\"", E_USAGE, "unknown command \"\"" },
 		{ "FLIP shop blue", E_USAGE, "unknown command" },
 		{ "help flpi", E_USAGE, "did you mean flip?" },
-		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]... [--expect=" },
+		{ "flip", E_USAGE, "missing argument; usage: flip SERVICE COLOR[@EPOCH] | GROUP COLOR | SERVICE=COLOR[@EPOCH]... [--expect=" },
 		{ "flip shop", E_USAGE, "missing argument" },
 		{ "flip shop blue green", E_USAGE, "surplus argument \"green\"" },
 		{ "flip \"\" blue", E_USAGE, "argument 1 is empty" },
