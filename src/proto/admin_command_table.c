@@ -90,7 +90,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"every backend of COLOR, and shows what each backend said.  A lock ends the\n"
 		"wait for health at once, and so does a claim without its token.\n"
 		"Of several services, or of a group, all are asked at once.\n" },
-	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
+	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | GROUP COLOR | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
 		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION), 0, true, "makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
 		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"
@@ -108,7 +108,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"reply comes when it is applied.  The active color stays active and has the\n"
 		"rest.  A client stays on its color: a share that grows moves none back.\n"
 		"rollback ends the share.\n" },
-	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
+	[ADMIN_ROLLBACK] = { ADMIN_ROLLBACK, "rollback", "SERVICE... | GROUP", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
 		FLIP_OPTIONS, 0, true, "undoes the last flip, once",
 		"Connections that are still draining on the color it returns to stay.\n"
 		"If the last change was a rollback already: fine, and nothing changes.\n"
