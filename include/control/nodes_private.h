@@ -45,7 +45,9 @@ struct node_pool {
 	struct pool_watch watch;
 	struct pool_lease lease;
 	struct node_view *views;	/* as last looked at */
-	size_t n_views;
+	size_t n_views, views_room;
+	struct node_view *spare;	/* as looked at before that: of no use but its room */
+	size_t spare_room;
 };
 
 struct nodes {

@@ -437,6 +437,7 @@ nodes_pool_unhold(struct node_pool *p)
 	overlay_free(&p->overlay);
 	node_acks_free(&p->acks);
 	free(p->views);
+	free(p->spare);
 	free(p);
 }
 

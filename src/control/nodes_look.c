@@ -77,13 +77,17 @@ see_node(const struct control *c, struct node_pool *p, const char *host, const s
 
 	if (told == NULL && w != NULL)
 		told = node_as_watched(p, w, host, &room);
-	*v = (struct node_view){ .configured = configured,
-				 .said = said != NULL,
-				 .watched = w,
-				 /* As nodes_wish() says, without a search of the configuration. */
-				 .wish = told != NULL ? told->wish : configured ? NODE_READY : NODE_REMOVED,
-				 .terms = told != NULL ? told->terms : NODE_NO_TERMS,
-				 .does = NODE_UNKNOWN };
+	/* Member by member: most of a view is room for texts, which would be cleared for each of thousands. */
+	v->configured = configured;
+	v->said = said != NULL;
+	v->watched = w;
+	/* As nodes_wish() says, without a search of the configuration. */
+	v->wish = told != NULL ? told->wish : configured ? NODE_READY : NODE_REMOVED;
+	v->terms = told != NULL ? told->terms : NODE_NO_TERMS;
+	v->problem[0] = v->reason[0] = '\0';
+	v->emptied_us = 0;
+	v->does = NODE_UNKNOWN;
+	v->sum = (struct node_sum){ 0 };
 	str_copy(v->host, sizeof(v->host), str_from(host));
 	if (name != NULL && name->n == 0)
 		str_copy(v->problem, sizeof(v->problem), str_from(name->problem));
@@ -104,9 +108,18 @@ static void
 list_nodes(const struct control *c, struct node_pool *p)
 {
 	struct node_view *before = p->views;
-	size_t n_before = p->n_views;
+	size_t n_before = p->n_views, room = p->views_room, need = p->config->n_hosts + p->watch.set.n + p->overlay.n + 1;
 
-	p->views = must_array(p->config->n_hosts + p->watch.set.n + p->overlay.n + 1, sizeof(*p->views));
+	/* Of thousands the pages of an array that is always new cost more than what is written into it. */
+	if (p->spare_room < need) {
+		free(p->spare);
+		p->spare_room = need + need / 8;
+		p->spare = must_array(p->spare_room, sizeof(*p->spare));
+	}
+	p->views = p->spare;
+	p->views_room = p->spare_room;
+	p->spare = before;
+	p->spare_room = room;
 	p->n_views = 0;
 	for (size_t i = 0; i < p->config->n_hosts; i++)
 		see_node(c, p, p->config->hosts[i], watched_at_host(&p->watch.set, p->config->hosts[i]), true, before, n_before);
@@ -120,7 +133,6 @@ list_nodes(const struct control *c, struct node_pool *p)
 	for (size_t i = 0; i < p->overlay.n; i++)
 		if (!nodes_configured(p, p->overlay.list[i].host))
 			see_node(c, p, p->overlay.list[i].host, watched_at_host(&p->watch.set, p->overlay.list[i].host), false, before, n_before);
-	free(before);
 }
 
 /* -- the backends on them --------------------------------------------------------------- */
