@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "control/certs_load.h"
 #include "control/config_keeper.h"
 #include "control/reload.h"
@@ -82,24 +83,51 @@ reading_free(struct reading *d)
 	free(d);
 }
 
-/* Helper. */
+/* On a thread that ends with it: the small blocks that malloc(3) keeps for each thread would hold pages of trees
+ * that have gone, some more of them with each reload. */
 static void
-reading_work(struct job *j)
+work_apart(void *(*work)(void *), struct reading *d)
 {
-	struct reading *d = container_of(j, struct reading, job);
+	pthread_t id;
+
+	if (thread_start(&id, "reload", work, d) == 0)
+		CHECK(pthread_join(id, NULL) == 0);
+	else
+		(void)work(d);
+}
+
+static void *
+read_apart(void *arg)
+{
+	struct reading *d = arg;
 	struct config_keys *from, *to;
 
 	if (config_load(d->path, &d->to, &d->errors, &d->warnings) != OK)
-		return;
+		return NULL;
 	if (certs_prepare(d->from, d->to, &d->certs, &d->errors) != OK) {
 		config_unref(&d->to);
-		return;
+		return NULL;
 	}
 	config_keys_compare(d->from, d->to, &from, &to);
 	d->plan = config_plan_new(from, to);
 	config_keys_free(&from);
 	config_keys_free(&to);
 	reload_names_collect(d->from, d->to, &d->names);
+	return NULL;
+}
+
+/* Helper. */
+static void
+reading_work(struct job *j)
+{
+	work_apart(read_apart, container_of(j, struct reading, job));
+}
+
+static void *
+release_apart(void *arg)
+{
+	reading_release_trees(arg);
+	return NULL;
 }
 
 /* Helper.  A tree of thousands of services takes milliseconds to free, and was allocated in the
@@ -107,7 +135,7 @@ reading_work(struct job *j)
 static void
 release_work(struct job *j)
 {
-	reading_release_trees(container_of(j, struct reading, job));
+	work_apart(release_apart, container_of(j, struct reading, job));
 	malloc_trim(0);
 }
 
