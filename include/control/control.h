@@ -29,6 +29,7 @@ enum life {
 };
 
 struct bake;
+struct ramp_run;
 struct drain;
 struct flip;
 struct control;
@@ -65,6 +66,7 @@ struct service_ctl {
 	uint64_t strays;	/* that the teald before this one counted */
 	struct quality *quality;	/* how it does of late */
 	struct bake_past past;
+	struct ramp_run *ramp;	/* of a share that grows by itself; NULL: there was none */
 	struct bake *bake;	/* the last one, under way or over; NULL: none */
 	uint64_t bakes_total[COLORS][BAKE_VERDICTS_MAX], bake_rollbacks_failed;	/* by enum bake_verdict */
 	bool diverted;	/* of the colors that share the traffic one, `diverted_from`, has no healthy backend */

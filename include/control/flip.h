@@ -27,6 +27,10 @@ struct flip_request {
 	bool has_at_epoch;	/* only while the epoch is that, whatever color is active */
 	uint64_t at_epoch;
 	enum flip_wait wait;
+	struct ramp ramp;	/* of a shift: how the share is to grow from there; n is 0: not by itself */
+	enum flip_wait ramp_wait;	/* with the first step of a ramp: what its client waits for in the end */
+	bool by_ramp;	/* a later step: what refuses it is told by the ramp */
+	bool ramped;	/* with only_waits: a ramp has led there, whose client waited */
 	bool only_waits;	/* until the last flip to it is applied or drained: never writes */
 	char token[CLAIM_HASH];	/* hashed, of the claim that it ends; "": none */
 	bool keep_claim;	/* that claim goes on at the new epoch, for a rollback by its token */
@@ -43,6 +47,7 @@ struct flip_request {
 };
 
 struct bake;
+struct ramp_run;
 struct gate;
 struct flip_group;
 
@@ -54,6 +59,7 @@ enum flip_event_kind {
 	FLIP_EVENT_DRAINING,
 	FLIP_EVENT_DRAINED,
 	FLIP_EVENT_BAKING,
+	FLIP_EVENT_RAMPING,
 };
 
 struct flip_event {
@@ -65,6 +71,7 @@ struct flip_event {
 	uint64_t cut;	/* DRAINED: connections ended at the deadline */
 	const struct flip_group *group;	/* of several services, all of which it is so of; NULL: of one; borrowed */
 	const struct bake *bake;	/* BAKING: how it goes; borrowed */
+	const struct ramp_run *ramp;	/* RAMPING: likewise */
 };
 
 /* Did a command change something?  UNSAID: it is none that could; UNKNOWN: a

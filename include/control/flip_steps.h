@@ -62,7 +62,7 @@ flip_revision_json(const char *revision, char text[FLIP_REVISION_JSON])
 static inline enum changed
 flip_changed(const struct flip *f)
 {
-	return f->changed ? CHANGED_YES : CHANGED_NO;
+	return f->changed || f->request.ramped ? CHANGED_YES : CHANGED_NO;
 }
 
 static inline struct control *

@@ -91,6 +91,8 @@ enum admin_option {
 	ADMIN_OPT_BAKE,
 	ADMIN_OPT_ON_REGRESSION,
 	ADMIN_OPT_TO,	/* of a shift */
+	ADMIN_OPT_RAMP,
+	ADMIN_OPT_EVERY,
 	ADMIN_OPT_WAIT_FOR,	/* --for of wait */
 };
 #define ADMIN_OPTIONS (ADMIN_OPT_WAIT_FOR + 1)
@@ -108,6 +110,7 @@ enum admin_option_kind {
 	ADMIN_KIND_REGRESSION,	/* rollback, stop, tell */
 	ADMIN_KIND_WAIT_FOR,	/* applied, drained, baked */
 	ADMIN_KIND_PERCENT,	/* "10%" or "12.5", 0 to 100 */
+	ADMIN_KIND_PERCENTS,	/* growing ones, with commas between */
 };
 
 struct admin_option_info {
@@ -124,8 +127,8 @@ struct admin_command_info {
 	const char *args;	/* "SERVICE COLOR", "" for none */
 	enum admin_right right;
 	unsigned min_args, max_args;	/* behind the word */
-	unsigned options;	/* bits 1u << enum admin_option */
-	unsigned required;	/* those of them that must be given */
+	uint64_t options;	/* bits 1 << enum admin_option */
+	uint64_t required;	/* those of them that must be given */
 	bool changes;	/* changes something: audited, never repeated blindly */
 	const char *summary;	/* one line, no full stop */
 	const char *help;	/* some paragraphs, lines end with '\n' */
@@ -142,6 +145,10 @@ struct admin_target {
 	bool has_at_epoch;
 	uint64_t at_epoch;
 };
+
+/* Most steps of a ramp, and the longest pause between two, seconds. */
+#define ADMIN_RAMP_STEPS 16
+#define ADMIN_EVERY_MAX (7 * 86400.0)
 
 /* One command, typed and checked as far as can be without knowing the
  * services.  Slices point into the admin_line it was made of (and are C
@@ -166,7 +173,7 @@ struct admin_request {
 	bool has_bake;
 	double bake;	/* seconds; 0: not */
 	struct str on_regression;	/* of its words; empty: not given */
-	bool wait_baked;	/* wait: for the end of a bake */
+	bool wait_baked, wait_ramped;	/* wait: for the end of a bake, of a ramp */
 	enum admin_bake { ADMIN_BAKE_SHOW, ADMIN_BAKE_ABORT, ADMIN_BAKE_PROMOTE } bake_verb;
 	bool good;	/* signal */
 	uint64_t count;	/* signal */
@@ -175,6 +182,9 @@ struct admin_request {
 	bool has_node_timeout, has_spread;
 	double node_timeout, spread;	/* seconds, of node_wait; 0 unless has_ */
 	uint32_t share;	/* --to, in hundredths of a percent */
+	unsigned n_ramp;	/* 0: none given */
+	uint16_t ramp[ADMIN_RAMP_STEPS];	/* likewise */
+	double every;	/* seconds; 0: not given */
 	struct str token;	/* empty: none given */
 	struct str reason;	/* empty: none given */
 	bool force, brief, summary, trouble, dry_run, epoch, no_cut, keep_claim;

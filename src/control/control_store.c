@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "control/bake.h"
+#include "control/ramp.h"
 #include "control/claim.h"
 #include "control/control_private.h"
 #include "control/engines.h"
@@ -97,6 +98,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	if (s->known) {
 		rollout_on_record(ctl, &was);
 		bake_on_record(ctl);
+		ramp_on_record(ctl, true);
 		flip_on_record(ctl);
 		gate_check_on_record(ctl);
 		claim_on_record(ctl);
@@ -105,6 +107,7 @@ control_on_record(void *arg, const char *service, const struct record *r)
 	s->known = true;
 	claim_on_record(ctl);
 	bake_on_known(ctl);
+	ramp_on_record(ctl, false);
 	/* Its colors went or came with a reload. */
 	if (ctl_is_published(ctl)) {
 		rollout_begin_again(ctl);

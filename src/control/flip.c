@@ -10,6 +10,7 @@
 #include "control/claim.h"
 #include "control/flip_steps.h"
 #include "control/gate_check.h"
+#include "control/ramp.h"
 #include "control/services.h"
 
 #define APPLIED_TIMEOUT 5.0
@@ -104,15 +105,18 @@ flip_free(struct flip *f)
 void
 flip_answer_ok(struct flip *f)
 {
+	if (f->changed && f->request.ramp.n > 0 && !f->request.by_ramp && f->request.wait != FLIP_WAIT_NONE &&
+	    ramp_watch(f->ctl, &f->request, &f->watcher))
+		return;
 	/* Its end is the answer, also for the same command once more. */
-	if ((f->changed || bake_is_on(f->ctl)) && f->request.bake > 0 && f->request.wait != FLIP_WAIT_NONE &&
+	if ((flip_changed(f) == CHANGED_YES || bake_is_on(f->ctl)) && f->request.bake > 0 && f->request.wait != FLIP_WAIT_NONE &&
 	    bake_answer(f->ctl, f->epoch, &f->watcher))
 		return;
 	flip_end(&f->watcher,
 		 &(struct flip_outcome){ .service = f->ctl->service,
 					 .changed = flip_changed(f),
 					 .drained = f->request.wait == FLIP_WAIT_DRAINED &&
-						    (f->changed || f->state == FLIP_DRAINING),
+						    (flip_changed(f) == CHANGED_YES || f->state == FLIP_DRAINING),
 					 .cut = f->drain_cut });
 }
 
@@ -181,7 +185,7 @@ note_refusal(struct flip *f, enum err e, const char *message)
 void
 flip_refuse(struct flip *f, enum err e, const char *message)
 {
-	if (!f->request.only_waits)
+	if (!f->request.only_waits && !f->request.by_ramp)
 		note_refusal(f, e, message);
 	flip_answer_error(f, e, message, e == E_UNKNOWN ? CHANGED_UNKNOWN : CHANGED_NO);
 	flip_free(f);
@@ -451,6 +455,7 @@ flip_end_all(struct service_ctl *ctl, enum err error, const char *message)
 	gate_check_end_all(ctl, error, message);
 	claim_end_all(ctl, error, message);
 	bake_end_all(ctl, error, message);
+	ramp_end_all(ctl, error, message);
 	list_init(&all);
 	list_splice(&all, &ctl->flips);
 	list_splice(&all, &ctl->healing);

@@ -8,6 +8,7 @@
 #include "control/claim.h"
 #include "control/flip_group.h"
 #include "control/flip_steps.h"
+#include "control/ramp.h"
 #include "control/services.h"
 
 /* How soon, and how often, a flip looks whether the claim of a bake that is over has been released. */
@@ -152,6 +153,8 @@ flip_fill_write(struct flip *f, struct store_write *w, bool same, const char *re
 		w->next.claim.on = q->keep_claim || f->next.change == CHANGE_SHIFT;
 		w->next.claim.epoch = f->epoch;
 	}
+	if (f->next.share.idle > 0 && q->ramp.n > 0)
+		ramp_sign(f->ctl, &w->next.share.ramp);
 	flip_fill_entry(f, &w->entry, f->epoch, OK);
 	memcpy(w->entry.revision, w->next.revision, sizeof(w->entry.revision));
 	/* Without another color no drain begins that it could be for. */

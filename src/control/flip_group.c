@@ -194,6 +194,7 @@ member_progress(struct flip_watcher *w, const struct flip_event *e)
 		g->cut += e->cut;
 		g->drain_seconds = e->seconds > g->drain_seconds ? e->seconds : g->drain_seconds;
 		break;
+	case FLIP_EVENT_RAMPING:
 	case FLIP_EVENT_BAKING:	/* several as one are not judged */
 		return;
 	}

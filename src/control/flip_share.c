@@ -15,6 +15,8 @@ plan_share(struct flip *f, enum color to, uint32_t share, bool flips)
 
 	next->color = flips ? to : now->color;
 	next->share = now->share;
+	next->share.ramp = f->request.ramp;
+	next->share.ramp.on = next->share.ramp.n > 0;
 	next->share.idle = next->color == to ? SHARE_WHOLE - share : share;
 	if (next->share.idle == 0) {
 		next->share = (struct share){ 0 };
@@ -51,6 +53,31 @@ plan_flip(struct flip *f)
 	return true;
 }
 
+/* It is to be planned as a shift; else it is planned, or refused, which *planned says. */
+static bool
+begins_ramp(struct flip *f, bool *planned)
+{
+	const struct flip_request *q = &f->request;
+	const struct record *now = &f->ctl->service->record;
+	char has[PERCENT_TEXT], text[256];
+
+	*planned = true;
+	if (q->to == now->color && now->share.idle == 0) {
+		f->next.color = now->color;
+		f->next.share = now->share;
+		f->gains = SHARE_WHOLE;
+		return false;
+	}
+	if (record_share(now, q->to) <= q->share)
+		return true;
+	snprintf(text, sizeof(text), "%s: %s has %s of the clients already, and a ramp that falls is refused: begin it there, or above",
+		 f->ctl->service->config->name, color_word(q->to), percent_format(record_share(now, q->to), has));
+	f->next.share = now->share;
+	flip_refuse(f, E_CONFLICT, text);
+	*planned = false;
+	return false;
+}
+
 static bool
 plan_shift(struct flip *f)
 {
@@ -58,7 +85,10 @@ plan_shift(struct flip *f)
 	const struct record *now = &f->ctl->service->record;
 	const char *name = f->ctl->service->config->name;
 	char text[256];
+	bool planned;
 
+	if (q->ramp.n > 0 && !q->by_ramp && !begins_ramp(f, &planned))
+		return planned;
 	if (q->share == SHARE_WHOLE) {
 		plan_share(f, q->to, SHARE_WHOLE, q->to != now->color);
 		f->next.change = q->to != now->color || holds_back(now) ? CHANGE_FLIP : CHANGE_SHIFT;

@@ -116,7 +116,7 @@ rollout_on_record(struct service_ctl *ctl, const struct record *was)
 {
 	struct service *s = ctl->service;
 
-	if (s->record.color != was->color || !share_same(&s->record.share, &was->share)) {
+	if (s->record.color != was->color || !share_same_split(&s->record.share, &was->share)) {
 		begin_anew(ctl, was);
 	} else if (ctl->rollout.state >= ROLLOUT_APPLIED && s->record.epoch > s->applied_epoch) {
 		/* A new epoch without a new color or share: nothing to hand over. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "control/bake.h"
+#include "control/ramp.h"
 #include "control/claim.h"
 #include "control/certs.h"
 #include "control/drain.h"
@@ -133,6 +134,7 @@ ctl_free(struct service_ctl *ctl)
 	engines_free(ctl);
 	free(ctl->quality);
 	bake_free(ctl);
+	ramp_free(ctl);
 	ctl->service->ctl = NULL;
 	free(ctl);
 }

@@ -165,7 +165,7 @@ static const char *const known_events[] = {
 	"flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
 	"maintenance.on", "node.down", "node.drained", "node.draining", "node.gone", "node.up",
 	"node.watched", "nodes.none_left", "nodes.watch_failed", "nodes.watch_recovered", "nodes.watch_role", "nodes.watched",
-	"reload.applied", "reload.failed", "service.added", "service.claim_expired", "service.claimed",
+	"ramp.begun", "ramp.ended", "ramp.held", "ramp.resumed", "reload.applied", "reload.failed", "service.added", "service.claim_expired", "service.claimed",
 	"service.locked", "service.released", "service.removed", "service.renamed", "service.unlocked",
 	"share.diverted", "share.restored", "shift.applied", "shift.applying", "store.epoch_lower", "store.forwarded", "store.fresh", "store.not_forwarded", "store.stale",
 	"teald.closing", "teald.drained", "teald.draining", "teald.serving", "teald.stopping",

@@ -170,9 +170,15 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 		out->has_spread = true;
 		out->spread = seconds;
 		return OK;
+	case ADMIN_OPT_EVERY:
+		out->every = seconds;
+		if (seconds < 1 || seconds > ADMIN_EVERY_MAX)
+			return command_error(p, E_USAGE, "--every=%.*s: it is from a second to seven days (168h)", SHOWN(value));
+		return OK;
 	case ADMIN_OPT_ON_REGRESSION:
 	case ADMIN_OPT_WAIT_FOR:
 	case ADMIN_OPT_TO:
+	case ADMIN_OPT_RAMP:
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -254,9 +260,10 @@ static enum err
 take_wait_for(const struct parse *p, struct str value)
 {
 	p->out->wait_baked = str_eq(value, "baked");
+	p->out->wait_ramped = str_eq(value, "ramped");
 	p->out->wait = str_eq(value, "drained") ? ADMIN_WAIT_DRAINED : ADMIN_WAIT_APPLIED;
-	if (!p->out->wait_baked && !str_eq(value, "drained") && !str_eq(value, "applied"))
-		return command_error(p, E_USAGE, "--for=%.*s: it is applied, drained or baked", SHOWN(value));
+	if (!p->out->wait_baked && !p->out->wait_ramped && !str_eq(value, "drained") && !str_eq(value, "applied"))
+		return command_error(p, E_USAGE, "--for=%.*s: it is applied, drained, baked or ramped", SHOWN(value));
 	return OK;
 }
 
@@ -269,12 +276,55 @@ take_percent(const struct parse *p, const struct admin_option_info *o, struct st
 	return OK;
 }
 
+static enum err
+take_ramp(const struct parse *p, struct str value)
+{
+	struct admin_request *out = p->out;
+	struct str rest = value;
+
+	while (rest.n > 0) {
+		const char *comma = memchr(rest.p, ',', rest.n);
+		struct str one = { rest.p, comma != NULL ? (size_t)(comma - rest.p) : rest.n };
+		uint32_t share;
+
+		if (!percent_parse(one, &share) || share == 0)
+			return command_error(p, E_USAGE, "--ramp=%.*s: \"%.*s\" is not a share above 0%% and up to 100%%", SHOWN(value),
+					     SHOWN(one));
+		if (out->n_ramp > 0 && share <= out->ramp[out->n_ramp - 1])
+			return command_error(p, E_USAGE, "--ramp=%.*s: each step is more than the one before it", SHOWN(value));
+		if (out->n_ramp == ADMIN_RAMP_STEPS)
+			return command_error(p, E_USAGE, "--ramp has more than %d steps", ADMIN_RAMP_STEPS);
+		out->ramp[out->n_ramp++] = (uint16_t)share;
+		rest.p += one.n + (comma != NULL);
+		rest.n -= one.n + (comma != NULL);
+	}
+	if (out->n_ramp < 2 || out->ramp[out->n_ramp - 1] != PERCENT_WHOLE)
+		return command_error(p, E_USAGE, "--ramp=%.*s: it has two steps or more, the last of which is 100%%, such as "
+				     "5%%,25%%,100%%", SHOWN(value));
+	return OK;
+}
+
+static enum err
+check_ramp(const struct parse *p)
+{
+	const struct admin_request *r = p->out;
+
+	if (r->n_ramp == 0 && r->every > 0)
+		return command_error(p, E_USAGE, "--every needs --ramp: it is how long each of its steps lasts");
+	if (r->n_ramp > 0 && r->every == 0)
+		return command_error(p, E_USAGE, "--ramp needs --every: how long each of its steps lasts");
+	if (r->n_ramp > 0 && (r->force || r->has_drain))
+		return command_error(p, E_USAGE, "--%s is not for a ramp: %s", r->force ? "force" : "drain",
+				     r->force ? "each of its steps asks the gate" : "its last step drains as drain.timeout says");
+	return OK;
+}
+
 /* --wait is one thing for a flip and another for a claim. */
 static const struct admin_option_info *
 option_find(const struct admin_command_info *info, struct str key)
 {
 	for (int i = 0; i < ADMIN_OPTIONS; i++)
-		if ((info->options & 1u << i) && str_eq(key, admin_option_info(i)->key))
+		if ((info->options & (uint64_t)1 << i) && str_eq(key, admin_option_info(i)->key))
 			return admin_option_info(i);
 	return NULL;
 }
@@ -285,7 +335,7 @@ unknown_option(const struct parse *p, struct str key)
 	for (int i = 0; i < ADMIN_OPTIONS; i++) {
 		const struct admin_option_info *o = admin_option_info(i);
 
-		if ((p->info->options & 1u << i) && str_distance(key, str_from(o->key), 2) < 3)
+		if ((p->info->options & (uint64_t)1 << i) && str_distance(key, str_from(o->key), 2) < 3)
 			return command_error(p, E_USAGE, "unknown option --%.*s (did you mean --%s?)",
 					     SHOWN(key), o->key);
 	}
@@ -329,6 +379,8 @@ flag_of(struct admin_request *out, enum admin_option option)
 	case ADMIN_OPT_NODE_WAIT:
 	case ADMIN_OPT_SPREAD:
 	case ADMIN_OPT_TO:
+	case ADMIN_OPT_RAMP:
+	case ADMIN_OPT_EVERY:
 	case ADMIN_OPT_CONFIG:
 		break;
 	}
@@ -337,15 +389,15 @@ flag_of(struct admin_request *out, enum admin_option option)
 }
 
 static enum err
-take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned *seen)
+take_command_option(const struct parse *p, const struct admin_opt *opt, uint64_t *seen)
 {
 	const struct admin_option_info *o = option_find(p->info, opt->key);
 
 	if (o == NULL)
 		return unknown_option(p, opt->key);
-	if (*seen & 1u << o->option)
+	if (*seen & (uint64_t)1 << o->option)
 		return command_error(p, E_USAGE, "--%s is given twice", o->key);
-	*seen |= 1u << o->option;
+	*seen |= (uint64_t)1 << o->option;
 	if (o->kind == ADMIN_KIND_FLAG && opt->has_value)
 		return command_error(p, E_USAGE, "--%s takes no value", o->key);
 	if (o->kind == ADMIN_KIND_PERHAPS_SECONDS)
@@ -379,6 +431,8 @@ take_command_option(const struct parse *p, const struct admin_opt *opt, unsigned
 		return take_wait_for(p, opt->value);
 	case ADMIN_KIND_PERCENT:
 		return take_percent(p, o, opt->value);
+	case ADMIN_KIND_PERCENTS:
+		return take_ramp(p, opt->value);
 	}
 	CHECK(!"a kind of option without a reader");
 	return E_INTERNAL;
@@ -594,7 +648,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 {
 	static const struct str none = { "", 0 };
 	struct parse p = { NULL, out, why };
-	unsigned seen = 0;
+	uint64_t seen = 0;
 	size_t n;
 	enum err e;
 
@@ -629,7 +683,7 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 		if ((e = take_command_option(&p, &line->opts[i], &seen)) != OK)
 			return e;
 	for (int i = 0; i < ADMIN_OPTIONS; i++)
-		if (p.info->required & ~seen & 1u << i)
+		if (p.info->required & ~seen & (uint64_t)1 << i)
 			return command_error(&p, E_USAGE, "--%s=%s is needed", admin_option_info(i)->key,
 					     admin_option_info(i)->value);
 	if (out->no_cut && out->wait != ADMIN_WAIT_DRAINED && !out->node_wait)
@@ -642,6 +696,8 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 	if (out->command == ADMIN_SHIFT && out->wait == ADMIN_WAIT_DRAINED && out->share > 0 && out->share < PERCENT_WHOLE)
 		return command_error(&p, E_USAGE, "--wait=drained is for 0%% and 100%%: between them both colors keep their "
 				     "connections");
+	if ((e = check_ramp(&p)) != OK)
+		return e;
 	if (out->keep_claim && out->token.n == 0)
 		return command_error(&p, E_USAGE, "--keep-claim needs --token: it is about that claim");
 	return take_args(&p, line->args + 1, n);

@@ -3,7 +3,7 @@
 #include "base/json.h"
 #include "proto/admin_command.h"
 
-#define BIT(option) (1u << (option))
+#define BIT(option) ((uint64_t)1 << (option))
 #define FLIP_OPTIONS \
 	(BIT(ADMIN_OPT_EXPECT) | BIT(ADMIN_OPT_WAIT) | BIT(ADMIN_OPT_WAIT_HEALTHY) | \
 	 BIT(ADMIN_OPT_TIMEOUT) | BIT(ADMIN_OPT_DRAIN) | BIT(ADMIN_OPT_REASON) | \
@@ -61,11 +61,15 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"judge COLOR for SEC, and roll back if it is worse; 0: not (default: flip.bake)" },
 	[ADMIN_OPT_ON_REGRESSION] = { ADMIN_OPT_ON_REGRESSION, "on-regression", ADMIN_KIND_REGRESSION, "rollback|stop|tell",
 		"what a bake does when COLOR is worse (default: flip.on_regression)" },
-	[ADMIN_OPT_WAIT_FOR] = { ADMIN_OPT_WAIT_FOR, "for", ADMIN_KIND_WAIT_FOR, "applied|drained|baked",
+	[ADMIN_OPT_WAIT_FOR] = { ADMIN_OPT_WAIT_FOR, "for", ADMIN_KIND_WAIT_FOR, "applied|drained|baked|ramped",
 		"what is waited for" },
 	[ADMIN_OPT_TO] = { ADMIN_OPT_TO, "to", ADMIN_KIND_PERCENT, "N%",
 		"what COLOR has of the clients from now on, such as 10% or 2.5%; 0% ends the share, "
 		"100% is a flip" },
+	[ADMIN_OPT_RAMP] = { ADMIN_OPT_RAMP, "ramp", ADMIN_KIND_PERCENTS, "5%,25%,100%",
+		"not at once, but by these shares of the clients, each with the gate" },
+	[ADMIN_OPT_EVERY] = { ADMIN_OPT_EVERY, "every", ADMIN_KIND_SECONDS, "SEC",
+		"with --ramp: how long each step lasts, from a second" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -91,7 +95,8 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"wait for health at once, and so does a claim without its token.\n"
 		"Of several services, or of a group, all are asked at once.\n" },
 	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | GROUP COLOR | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
-		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION), 0, true, "makes COLOR active",
+		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION) | BIT(ADMIN_OPT_RAMP) | BIT(ADMIN_OPT_EVERY), 0, true,
+		"makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
 		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"
 		"is applied: a client that connects after it never reaches the old color.\n"
@@ -100,6 +105,8 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"flipped since.  The flip goes on when its client leaves.\n"
 		"With --bake it ends when COLOR has been judged: baked, rolled back by itself (exit\n"
 		"status 7), or inconclusive (12).\n"
+		"With --ramp it ends when the last step is applied; a step that is refused is tried\n"
+		"again, and rollback ends the ramp.  It goes on when its client leaves.\n"
 		"Several services, as web=blue api=blue, or the name of a group, are flipped as\n"
 		"one: all are checked, then all are stored, or none; one refusal refuses all.\n" },
 	[ADMIN_SHIFT] = { ADMIN_SHIFT, "shift", "SERVICE COLOR[@EPOCH]", ADMIN_RIGHT_FLIP, 2, 2,
@@ -143,7 +150,7 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"N more events that went well or badly, such as orders; of both colors, since\n"
 		"the judge compares them.\n" },
 	[ADMIN_WAIT] = { ADMIN_WAIT, "wait", "SERVICE", ADMIN_RIGHT_FLIP, 1, 1, BIT(ADMIN_OPT_WAIT_FOR), BIT(ADMIN_OPT_WAIT_FOR),
-		false, "waits until the last flip is applied, drained or baked",
+		false, "waits until the last flip is applied, drained, baked or ramped",
 		"Changes nothing; ends with the exit status that the flip would have had.\n" },
 	[ADMIN_DRAIN] = { ADMIN_DRAIN, "drain", "SERVICE", ADMIN_RIGHT_READ, 1, 1, 0, 0,
 		false, "what still holds the old color",

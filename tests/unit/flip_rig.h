@@ -192,6 +192,8 @@ event_word(enum flip_event_kind kind)
 		return "drained ";
 	case FLIP_EVENT_BAKING:
 		return "baking ";
+	case FLIP_EVENT_RAMPING:
+		return "ramping ";
 	}
 	fail();
 	return NULL;

@@ -119,6 +119,27 @@ what_is_written_is_read_back(void **state)
 	assert_int_equal(share_held(&out, GREEN, BLUE), 1234);
 }
 
+static void
+a_ramp_is_read_back(void **state)
+{
+	struct share s = blue_has(500), out;
+	char text[SHARE_TEXT];
+
+	(void)state;
+	s.ramp = (struct ramp){ .on = true, .n = 3, .at = 1, .steps = { 200, 500, SHARE_WHOLE }, .every_ms = 60000, .next_us = 123456789,
+				.claim = "0123456789abcdef", .keep_claim = true, .bake_ms = 300000, .on_regression = 2 };
+	memset(s.ramp.id, 'i', sizeof(s.ramp.id) - 1);
+	memset(s.ramp.host, 'h', sizeof(s.ramp.host) - 1);
+	share_format(&s, UINT64_MAX, text);
+	assert_true(share_parse(str_from(text), UINT64_MAX, &out));
+	assert_true(share_same(&s, &out));
+	out.ramp.at = 0;
+	assert_false(share_same(&s, &out));
+	assert_true(share_same_split(&s, &out));
+	out.ramp.on = false;
+	assert_false(share_same(&s, &out));
+}
+
 /* A teald that knows of no shares has flipped since, and left the text alone. */
 static void
 a_share_of_another_epoch_is_over(void **state)
@@ -139,6 +160,9 @@ rubbish_is_no_share(void **state)
 		"x", "epoch=9", "idle", "epoch=9 idle=10000 low=blue", "epoch=9 idle=5 low=red", "epoch=9 idle=-1 low=blue",
 		"epoch=9 idle=5 low=blue key=12", "epoch=9 idle=5 low=blue key=0000000000001234000000000000567g",
 		"epoch=9 idle=5 low=blue  since=1",
+		"epoch=9 idle=5 low=blue every=1000 at=1 steps=5,10000", "epoch=9 idle=5 low=blue every=1000 at=0 steps=5,4,10000",
+		"epoch=9 idle=5 low=blue every=0 at=0 steps=5,10000", "epoch=9 idle=5 low=blue every=1000 at=0 steps=5,9999",
+		"epoch=9 idle=5 low=blue every=1000 at=0 steps=10000", "epoch=9 idle=5 low=blue every=1000 steps=",
 	};
 	struct share out;
 
@@ -160,6 +184,7 @@ main(void)
 		cmocka_unit_test(another_deployment_begins_with_other_clients),
 		cmocka_unit_test(no_share_is_no_text),
 		cmocka_unit_test(what_is_written_is_read_back),
+		cmocka_unit_test(a_ramp_is_read_back),
 		cmocka_unit_test(a_share_of_another_epoch_is_over),
 		cmocka_unit_test(rubbish_is_no_share),
 	};

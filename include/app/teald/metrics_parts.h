@@ -40,6 +40,7 @@ metrics_color_fn metrics_put_active, metrics_put_share, metrics_put_diverted, me
 	metrics_put_datagrams, metrics_put_datagrams_dropped, metrics_put_no_port, metrics_put_connect_seconds,
 	metrics_put_request_seconds, metrics_put_first_byte_seconds, metrics_put_requests, metrics_put_grpc, metrics_put_odd_answers,
 	metrics_put_draining, metrics_put_overdue, metrics_put_flips;
+void metrics_put_ramp_held(struct prom *p, const struct service_ctl *ctl);
 /* In metrics_bake.c. */
 metrics_color_fn metrics_put_bake_clients, metrics_put_bake_troubles, metrics_put_bake_active, metrics_put_bake_verdicts;
 void metrics_put_bake_failures(struct prom *p, const struct service_ctl *ctl);

@@ -175,7 +175,7 @@ value_behind(const struct words *w, size_t i, struct str key)
 	if (info == NULL || i + 1 >= w->n || w->literal[i + 1] || strncmp(w->word[i + 1], "--", 2) == 0)
 		return NULL;
 	for (int k = 0; k < ADMIN_OPTIONS; k++)
-		if ((info->options & 1u << k) && str_eq(key, admin_option_info(k)->key))
+		if ((info->options & (uint64_t)1 << k) && str_eq(key, admin_option_info(k)->key))
 			return admin_option_info(k)->kind != ADMIN_KIND_FLAG &&
 			       admin_option_info(k)->kind != ADMIN_KIND_PERHAPS_SECONDS ? w->word[i + 1] : NULL;
 	return NULL;
@@ -279,7 +279,7 @@ take_claim_token(struct options *o, struct words *w, struct why *why)
 	const char *token = o->remote ? NULL : claim_token_of_environment();
 	enum err e;
 
-	if (info == NULL || !(info->options & 1u << ADMIN_OPT_TOKEN))
+	if (info == NULL || !(info->options & (uint64_t)1 << ADMIN_OPT_TOKEN))
 		return OK;
 	if (has_option_word(w, "--token"))
 		return take_token_of_input(o, w, why);

@@ -179,6 +179,12 @@ terminal_event(struct render *r, const char *event, json_t *object)
 			 json_has(object, "cut") ? "in {seconds:duration}, {cut:connections} cut" :
 						   "in {seconds:duration}; every connection ended by itself",
 			 false);
+	} else if (strcmp(event, "ramping") == 0) {
+		say_step(r, object, event,
+			 json_is_null(json_at(object, "share.ramp.held")) ?
+				 "{share.percent}% of the clients, step {share.ramp.step} of {share.ramp.of}" :
+				 "{share.percent}% of the clients; the next step is refused: {share.ramp.held}",
+			 false);
 	} else if (strcmp(event, "baking") == 0) {
 		say_step(r, object, event, "{seconds} s of {of} s; {evidence.new.clients} clients, E = 10^{evidence.log10_e}", true);
 	} else {
@@ -206,6 +212,8 @@ render_flip_event(struct render *r, json_t *object)
 		say(r->out, object,
 		    json_has(object, "services") ? "drained\t{revision}\t{seconds}\t{cut}" :
 						   "drained\t{epoch}\t{seconds}\t{cut}");
+	else if (strcmp(event, "ramping") == 0)
+		say(r->out, object, "ramping\t{epoch}\t{share.percent}%\t{share.ramp.step}\t{share.ramp.of}\t{share.ramp.held}");
 	else if (strcmp(event, "baking") == 0)
 		say(r->out, object, "baking\t{seconds}\t{of}\t{evidence.new.clients}\t{evidence.log10_e}");
 	else

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "control/flip_group.h"
 #include "control/gate.h"
+#include "control/ramp.h"
 
 static void
 put_gate(struct json *j, const struct gate *g)
@@ -167,6 +168,11 @@ flip_reply_event(struct buf *out, const struct flip_event *e)
 		put_event_epoch(&j, e);
 		json_double(&j, "seconds", e->seconds);
 		json_u64(&j, "cut", e->cut);
+		break;
+	case FLIP_EVENT_RAMPING:
+		json_cstr(&j, "event", "ramping");
+		json_u64(&j, "epoch", e->epoch);
+		status_share_json(&j, e->ramp->ctl);
 		break;
 	case FLIP_EVENT_BAKING:
 		json_cstr(&j, "event", "baking");

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "control/drain.h"
 #include "control/engines.h"
+#include "control/ramp.h"
 
 void
 metrics_put_active(struct prom *p, const struct service_ctl *ctl, enum entrance entrance, enum color color)
@@ -22,6 +23,13 @@ metrics_put_share(struct prom *p, const struct service_ctl *ctl, enum entrance e
 
 	if (!s->colorless && s->known)
 		prom_double(p, NULL, l.list, l.n, record_share(&s->record, color) / (double)SHARE_WHOLE);
+}
+
+void
+metrics_put_ramp_held(struct prom *p, const struct service_ctl *ctl)
+{
+	if (!ctl->service->colorless && ctl->service->known)
+		metrics_sample(p, metrics_of_service(ctl->service), ctl->ramp != NULL && ctl->ramp->held);
 }
 
 void

@@ -19,6 +19,7 @@
 #include "control/engines.h"
 #include "control/nodes.h"
 #include "control/notify.h"
+#include "control/ramp.h"
 #include "control/reload.h"
 
 void
@@ -157,6 +158,32 @@ status_claim_json(struct json *j, const struct service_ctl *ctl)
 	json_object_end(j);
 }
 
+static void
+put_ramp(struct json *j, const struct service_ctl *ctl)
+{
+	const struct ramp *r = &ctl->service->record.share.ramp;
+	const struct ramp_run *run = ctl->ramp;
+	double left;
+
+	if (!r->on || run == NULL || !run->on) {
+		json_null(j, "ramp");
+		return;
+	}
+	left = run->due - clock_now();
+	json_object(j, "ramp");
+	json_array(j, "steps");
+	for (unsigned i = 0; i < r->n; i++)
+		json_double(j, NULL, r->steps[i] / 100.0);
+	json_array_end(j);
+	json_u64(j, "step", r->at + 1);
+	json_u64(j, "of", r->n);
+	json_double(j, "every", r->every_ms / 1e3);
+	json_double(j, "next_in", left > 0 ? left : 0);
+	json_cstr(j, "host", r->host[0] != '\0' ? r->host : NULL);
+	json_cstr(j, "held", run->held ? run->text : NULL);
+	json_object_end(j);
+}
+
 void
 status_share_json(struct json *j, const struct service_ctl *ctl)
 {
@@ -172,6 +199,7 @@ status_share_json(struct json *j, const struct service_ctl *ctl)
 	json_double(j, "percent", share->idle / 100.0);
 	json_u64(j, "since_epoch", share->since);
 	json_cstr(j, "diverted", ctl->diverted ? color_word(ctl->diverted_from) : NULL);
+	put_ramp(j, ctl);
 	json_object_end(j);
 }
 

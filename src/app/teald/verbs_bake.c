@@ -1,6 +1,7 @@
 /* verbs_bake.c - the admin commands about a bake: bake, signal, wait.  Thread: main. */
 #include "app/teald/bake_json.h"
 #include "app/teald/command.h"
+#include "control/ramp.h"
 
 static void
 refuse_without_bake(struct command *cmd)
@@ -94,6 +95,19 @@ wait_for_bake(struct command *cmd)
 	CHECK(bake_answer(cmd->ctl, cmd->ctl->bake->epoch, &watcher));
 }
 
+static void
+wait_for_ramp(struct command *cmd)
+{
+	const struct flip_request q = { .ramp_wait = FLIP_WAIT_APPLIED, .by = cmd->by };
+	struct flip_watcher *watcher = &cmd->watcher;
+	const char *name = cmd->ctl->service->config->name;
+	struct why why;
+
+	verb_flip_watch(cmd);
+	if (!ramp_watch(cmd->ctl, &q, &watcher))
+		command_fail(cmd, why_set(&why, E_CONFLICT, "%s: no ramp is under way", name), &why);
+}
+
 void
 verb_wait(struct command *cmd)
 {
@@ -104,6 +118,10 @@ verb_wait(struct command *cmd)
 				  .only_waits = true,
 				  .wait = cmd->request.wait == ADMIN_WAIT_DRAINED ? FLIP_WAIT_DRAINED : FLIP_WAIT_APPLIED };
 
+	if (cmd->request.wait_ramped) {
+		wait_for_ramp(cmd);
+		return;
+	}
 	if (cmd->request.wait_baked) {
 		wait_for_bake(cmd);
 		return;

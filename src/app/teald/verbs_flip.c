@@ -150,6 +150,35 @@ take_bake_of_flip(struct command *cmd, struct flip_request *f)
 	return true;
 }
 
+/* Its first step is a shift.  False when the command was refused, and is gone. */
+static bool
+take_ramp_of_flip(struct command *cmd, struct flip_request *f)
+{
+	const struct admin_request *r = &cmd->request;
+	struct why why;
+
+	_Static_assert(ADMIN_RAMP_STEPS == RAMP_STEPS, "a line can name as many steps as a record has");
+	if (r->n_ramp == 0)
+		return true;
+	if (r->n_targets > 0) {
+		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "several services as one have no ramp: flip them without --ramp"), &why);
+		return false;
+	}
+	f->kind = CHANGE_SHIFT;
+	f->share = r->ramp[0];
+	f->ramp = (struct ramp){ .n = r->n_ramp,
+				 .every_ms = (uint32_t)(r->every * 1e3),
+				 .keep_claim = r->keep_claim,
+				 .bake_ms = (uint32_t)(f->bake * 1e3),
+				 .on_regression = f->on_regression };
+	memcpy(f->ramp.steps, r->ramp, sizeof(f->ramp.steps));
+	str_copy(f->ramp.claim, sizeof(f->ramp.claim), (struct str){ f->token, f->token[0] != '\0' ? RAMP_CLAIM - 1 : 0 });
+	f->ramp_wait = f->wait;
+	f->wait = f->wait == FLIP_WAIT_NONE ? FLIP_WAIT_NONE : FLIP_WAIT_APPLIED;
+	f->bake = 0;
+	return true;
+}
+
 static enum change
 kind_of(const struct admin_request *r)
 {
@@ -186,7 +215,7 @@ verb_flip(struct command *cmd)
 	f.drain = r->drain;
 	f.force = r->force;
 	f.by = cmd->by;
-	if (!take_bake_of_flip(cmd, &f))
+	if (!take_bake_of_flip(cmd, &f) || !take_ramp_of_flip(cmd, &f))
 		return;
 	if (!take_reason(cmd, f.reason))
 		return;
