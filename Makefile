@@ -96,7 +96,7 @@ BELOW_tealbench := tealbench net proto base
 # library brings its own main, so that one stays out).  ar's P: files of one name in two
 # folders of a floor are two members.
 ROOMS := $(FLOORS) $(PROGRAMS)
-$(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(wildcard src/$(f)/*.c src/$(f)/*/*.c))))
+$(foreach f,$(FLOORS),$(eval SRC_$(f) := $(sort $(filter-out src/kernel/bpf/%,$(wildcard src/$(f)/*.c src/$(f)/*/*.c)))))
 $(foreach p,$(PROGRAMS),$(eval SRC_$(p) := $(sort $(wildcard src/app/$(p)/*.c))))
 $(foreach r,$(ROOMS),$(eval OBJ_$(r) := $(SRC_$(r):%.c=$(OBJ)/%.o)))
 libs_of = $(foreach r,$(BELOW_$(1)),$(LIB)/$(r).a)
@@ -133,6 +133,23 @@ $(OBJ)/%.o: %.c $(STAMP)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
+
+# The program of the kernel that is the shortcut of engine = "kernel": made by clang, with the headers of libbpf, and
+# put into teald as bytes (.incbin); libbpf itself is looked for when it is used.  SHORTCUT=no, or without them: teald
+# does without it and says so.
+BPF_CLANG ?= clang
+SHORTCUT ?= $(if $(wildcard /usr/include/bpf/bpf_core_read.h),$(if $(shell command -v $(BPF_CLANG)),yes,no),no)
+ifeq ($(SHORTCUT),yes)
+SHORTCUT_OBJECT := $(OBJ)/src/kernel/bpf/shortcut.o
+$(SHORTCUT_OBJECT): src/kernel/bpf/shortcut.c include/kernel/shortcut_shared.h
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(BPF_CLANG) -target bpf -O2 -g -Wall $(WERROR) -Iinclude -idirafter /usr/include/$(shell $(CC) -print-multiarch) -c -o $@ $<
+$(OBJ)/src/kernel/shortcut.o: $(SHORTCUT_OBJECT)
+endif
+STAMP_shortcut = $(SHORTCUT)
+$(OBJ)/src/kernel/shortcut.o: $(STAMP)/shortcut
+$(OBJ)/src/kernel/shortcut.o: DEFS = $(if $(SHORTCUT_OBJECT),-DTEAL_SHORTCUT='"$(SHORTCUT_OBJECT)"')
 
 # The status page is assembled into the program (.incbin).
 $(OBJ)/src/app/teald/observe_page.o: $(wildcard src/app/teald/page/*)

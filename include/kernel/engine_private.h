@@ -8,6 +8,7 @@
 #include "kernel/engine.h"
 #include "kernel/flows.h"
 #include "kernel/ruleset.h"
+#include "kernel/shortcut.h"
 
 /* One service of ours. */
 struct kernel_ours {
@@ -33,6 +34,8 @@ struct kernel {
 	struct ev_loop *loop;
 	const struct config *config;
 	struct ruleset *ruleset;
+	struct shortcut *shortcut;	/* NULL: none */
+	char no_shortcut[256];	/* why there is none; "": there is, or none is wanted */
 	struct flows *flows;
 	struct kernel_ours *list;
 	size_t n;

@@ -11,6 +11,9 @@ struct kernel_usage {
 	const char *table;	/* of rules; the engine's */
 	const char *trouble;	/* why the kernel does not take what we say; "": it does */
 	struct flows_usage flows;
+	enum shortcut_mode shortcut;	/* that is configured */
+	const char *no_shortcut;	/* why it is not there; "" */
+	char interfaces[256];	/* that have it, with commas */
 };
 
 void kernel_usage(const struct engine *e, struct kernel_usage *out);

@@ -41,6 +41,7 @@ struct flows_options {
 	double crowded;	/* entries, as a share of the most there may be, that are too many; 0: 0.75 */
 	double linger;	/* seconds that closed flows stay in the table even then; 0: 5 */
 	unsigned buffer;	/* bytes that events may wait in; 0: 64 MB */
+	struct shortcut *shortcut;	/* or NULL; outlives it, and is its thread's meanwhile */
 };
 
 /* Opens the sockets in the network namespace of the caller and starts the
@@ -108,6 +109,7 @@ struct flows_usage {
 	uint64_t overruns;	/* times that events were lost */
 	uint64_t unseen;	/* ends that no event told: found by a dump */
 	uint64_t clashed, dropped;	/* of the host, struct flow_losses */
+	uint64_t shortcuts;	/* TCP connections that the shortcut has asked for, since the start */
 	double dump_seconds;	/* the last dump took */
 };
 void flows_usage(const struct flows *f, struct flows_usage *out);

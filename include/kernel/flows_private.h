@@ -10,6 +10,7 @@
 #include "kernel/flows.h"
 #include "kernel/flows_table.h"
 #include "kernel/mark.h"
+#include "kernel/shortcut.h"
 #include "model/access.h"
 #include "net/mailbox.h"
 
@@ -56,13 +57,16 @@ struct flows {
 	struct mailbox requests;	/* towards the thread */
 	atomic_bool stop;
 	_Atomic uint32_t (*counts)[ENTRANCES][COLORS];	/* by service id: what holds each color */
-	_Atomic uint64_t entries, max, tracked, dumps, overruns, unseen, dump_us, clashed, dropped;
+	_Atomic uint64_t entries, max, tracked, dumps, overruns, unseen, dump_us, clashed, dropped, shortcuts;
 
 	/* The thread's. */
 	struct ev_loop *loop;
 	ev_io news;
 	ev_timer pause;	/* news come in batches, not one by one */
 	ev_timer tick;
+	struct shortcut *shortcut;	/* or NULL */
+	ev_io asks, links;	/* of it */
+	ev_timer ask_pause;	/* they come in batches, too */
 	int news_fd, ask_fd, dump_fd;
 	unsigned tag;
 	double correct_every, linger, crowded;
@@ -92,9 +96,9 @@ struct flows {
 
 /* flows_track.c: one flow's life. */
 
-/* Whatever was said of a flow, into the table, the counts and the lines; the
- * flow, or NULL when it is no more (or not ours). */
-struct flow *flows_track(struct flows *f, const struct flow_fact *fact);
+/* Whatever was said of a flow, with what went by the shortcut, into the table, the counts and the
+ * lines; the flow, or NULL when it is no more (or not ours). */
+struct flow *flows_track(struct flows *f, struct flow_fact *fact);
 /* It is no more, and nothing was said of it. */
 void flows_vanished(struct flows *f, struct flow *flow);
 /* Reads the news that wait; all of them. */
@@ -145,6 +149,16 @@ bool flows_drain_judge(void *arg, const struct flow *flow, const struct flow_fac
 		       bool *enough);
 /* Does what is due; returns when to come again, clock_now(). */
 double flows_drain_step(struct flows *f);
+
+/* flows_shortcut.c: what the shortcut asks for, and what went by it; nothing where there is none. */
+
+void flows_shortcut_init(struct flows *f);
+/* The service's addresses and backends. */
+void flows_shortcut_watch(struct flows *f, const struct service_config *s, struct backend *const *backends, size_t n);
+/* The timeouts that it is to set: those of f->patience. */
+void flows_shortcut_patience(struct flows *f);
+/* Adds what went by it to what conntrack has counted. */
+void flows_shortcut_add(struct flows *f, struct flow_fact *fact);
 
 /* flows_thread.c */
 void flows_thread_init(struct flows *f);

@@ -38,14 +38,17 @@ struct flow_fact {
 	bool counted;	/* the following four are known (nf_conntrack_acct) */
 	uint64_t packets_in, bytes_in, packets_out, bytes_out;	/* in: from the client */
 	uint64_t began_ns, ended_ns;	/* wall clock (nf_conntrack_timestamp); 0: not known */
+	/* Of the last packet that went by the shortcut, nanoseconds of CLOCK_MONOTONIC; 0: none did.  The four above
+	 * have what went by it. */
+	uint64_t shortcut_ns;
 };
 
 struct nlmsghdr;
 /* Reads a message; listed: it answers a question.  False: it is not about a flow. */
 bool flow_fact_read(const struct nlmsghdr *m, bool listed, struct flow_fact *f);
 
-/* False: no more of them are wanted. */
-typedef bool flow_fact_fn(void *arg, const struct flow_fact *fact);
+/* The fact is the receiver's until it returns.  False: no more of them are wanted. */
+typedef bool flow_fact_fn(void *arg, struct flow_fact *fact);
 
 /* A socket that hears of flows of that tag: their births, the ends of TCP
  * connections (TIME_WAIT, CLOSE, or the bit of the mark), their removals; all else stays in the
@@ -86,8 +89,12 @@ struct flow_batch {
 /* Deletions: only the very flow with that id goes, not one that has taken its
  * place; those that went before are no error.  False, with errno, when the kernel
  * did not take them. */
+/* Changes of connections of TCP: sequence numbers that conntrack has not followed are no reason to doubt a packet
+ * any more; it was reset, and has so many seconds left. */
+void flows_wire_add_tolerance(struct flow_batch *b, const struct flow_tuple *tuple);
+void flows_wire_add_reset(struct flow_batch *b, const struct flow_tuple *tuple, uint32_t seconds);
 void flows_wire_add_delete(struct flow_batch *b, const struct flow_tuple *tuple, uint32_t id);
-bool flows_wire_delete(int fd, struct flow_batch *b);
+bool flows_wire_order(int fd, struct flow_batch *b);
 /* What is to be said of those, FLOW_LISTED; of those that are no more, nothing. */
 void flows_wire_add_get(struct flow_batch *b, const struct flow_tuple *tuple);
 void flows_wire_get(int fd, struct flow_batch *b, flow_fact_fn *fn, void *arg);

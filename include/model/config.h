@@ -52,6 +52,8 @@ enum target_utf8 { TARGET_UTF8_REFUSE, TARGET_UTF8_PASS };
 enum flow_source { SOURCE_MASQUERADE, SOURCE_TRANSPARENT };
 enum on_down { ON_DOWN_KEEP, ON_DOWN_RESET };
 enum on_stop { ON_STOP_KEEP, ON_STOP_REMOVE };
+/* Packets of established connections past netfilter's hooks. */
+enum shortcut_mode { SHORTCUT_OFF, SHORTCUT_AUTO, SHORTCUT_ON };
 
 struct backend_config {
 	char *host;	/* as written: "10.0.0.11", or a name to be looked up */
@@ -480,6 +482,7 @@ struct config {
 		char *table;	/* of the table inet teal_NAME; "main" */
 		enum on_stop on_stop;	/* keep */
 		unsigned tag;	/* in the marks of flows, 1 to 255; 0: made of the table's name */
+		enum shortcut_mode shortcut;	/* off */
 	} kernel;
 	struct notify_config *notify;	/* receivers of events, in the file's order */
 	size_t n_notify;	/* may be 0 */

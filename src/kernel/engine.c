@@ -345,6 +345,27 @@ kernel_on_adopted(void *arg, uint64_t n)
 		tell_acked(&k->list[i]);
 }
 
+/* Without it packets take the way through the hooks, as they do otherwise. */
+static void
+open_shortcut(struct kernel *k, unsigned tag)
+{
+	struct why why = { "" };
+	char names[256];
+
+	if (k->config->kernel.shortcut == SHORTCUT_OFF)
+		return;
+	if (shortcut_open(&k->shortcut, tag, k->config->kernel.shortcut == SHORTCUT_ON, &why) != OK) {
+		str_copy(k->no_shortcut, sizeof(k->no_shortcut), str_from(why.text));
+		if (k->config->kernel.shortcut == SHORTCUT_ON)
+			LOG_WARN("kernel.no_shortcut", LS("name", k->table), LS("error", why.text));
+		else
+			LOG_INFO("kernel.no_shortcut", LS("name", k->table), LS("error", why.text));
+		return;
+	}
+	shortcut_names(k->shortcut, names, sizeof(names));
+	LOG_INFO("kernel.shortcut", LS("name", k->table), LS("interfaces", names));
+}
+
 static enum err
 open_parts(struct kernel *k, const char *owner, struct why *why)
 {
@@ -359,6 +380,8 @@ open_parts(struct kernel *k, const char *owner, struct why *why)
 	if (e != OK)
 		return e;
 	fo.tag = ruleset_tag(k->ruleset);
+	open_shortcut(k, fo.tag);
+	fo.shortcut = k->shortcut;
 	if ((e = flows_open(&k->flows, k->loop, &fo, why)) != OK)
 		return e;
 	for (size_t i = 0; i < k->n; i++) {
@@ -459,6 +482,7 @@ kernel_free(struct kernel **kp)
 	k->freeing = true;
 	if (k->flows != NULL)
 		flows_close(&k->flows);
+	shortcut_close(&k->shortcut);
 	if (k->closing && !removed && k->begun)
 		say_kept(k);
 	if (k->ruleset != NULL && ruleset_close(&k->ruleset, removed, &why) != OK) {

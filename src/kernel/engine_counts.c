@@ -66,6 +66,10 @@ kernel_usage(const struct engine *e, struct kernel_usage *out)
 
 	*out = (struct kernel_usage){ .table = k->table, .trouble = k->trouble };
 	flows_usage(k->flows, &out->flows);
+	out->shortcut = k->config->kernel.shortcut;
+	out->no_shortcut = k->no_shortcut;
+	if (k->shortcut != NULL)
+		shortcut_names(k->shortcut, out->interfaces, sizeof(out->interfaces));
 }
 
 uint64_t

@@ -125,6 +125,8 @@ kernel_print(const struct config *config, const char *owner, FILE *out)
 		snapshots[n++] = snapshot_of(s);
 		service_free(&s);
 	}
+	if (config->kernel.shortcut != SHORTCUT_OFF)
+		fprintf(out, "# kernel.shortcut: where the kernel takes it, packets of established connections pass these rules by\n");
 	ruleset_print(&rc, snapshots, out);
 	while (n > 0)
 		snapshot_unref(&snapshots[--n]);

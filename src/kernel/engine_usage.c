@@ -82,6 +82,26 @@ read_dropped(const struct engine *e, uint64_t *value)
 	return true;
 }
 
+static bool
+read_shortcut(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.interfaces[0] != '\0';
+	return u.shortcut != SHORTCUT_OFF;
+}
+
+static bool
+read_shortcuts(const struct engine *e, uint64_t *value)
+{
+	struct kernel_usage u;
+
+	kernel_usage(e, &u);
+	*value = u.flows.shortcuts;
+	return u.shortcut != SHORTCUT_OFF;
+}
+
 static void
 write_status(const struct engine *e, struct json *j)
 {
@@ -95,6 +115,13 @@ write_status(const struct engine *e, struct json *j)
 	json_u64(j, "tracked", u.flows.tracked);
 	json_u64(j, "insert_failed", u.flows.clashed);
 	json_u64(j, "dropped", u.flows.dropped);
+	if (u.shortcut == SHORTCUT_OFF)
+		return;
+	json_object(j, "shortcut");
+	json_cstr(j, "interfaces", u.interfaces);
+	json_cstr(j, "problem", u.no_shortcut[0] != '\0' ? u.no_shortcut : NULL);
+	json_u64(j, "connections_total", u.flows.shortcuts);
+	json_object_end(j);
 }
 
 static const struct engine_gauge gauges[] = {
@@ -111,6 +138,10 @@ static const struct engine_gauge gauges[] = {
 	  read_clashed, NULL, NULL },
 	{ "teal_conntrack_dropped_total", PROM_COUNTER,
 	  "Packets of the host that were dropped because the table of connections was full.", read_dropped, NULL, NULL },
+	{ "teal_kernel_shortcut", PROM_GAUGE, "1 while an interface has the shortcut, 0 where it could not be had.", read_shortcut, NULL,
+	  NULL },
+	{ "teal_kernel_shortcut_connections_total", PROM_COUNTER, "TCP connections that lasted and were given to the shortcut.",
+	  read_shortcuts, NULL, NULL },
 };
 
 const struct engine_class kernel_class = {

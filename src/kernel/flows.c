@@ -257,6 +257,7 @@ flows_open(struct flows **out, struct ev_loop *loop, const struct flows_options 
 	CHECK(o->tag >= 1 && o->tag <= 255);
 	*out = NULL;
 	f->tag = o->tag;
+	f->shortcut = o->shortcut;
 	f->dump_fd = -1;
 	f->correct_every = o->correct_every > 0 ? o->correct_every : CORRECT_EVERY;
 	f->linger = o->linger > 0 ? o->linger : LINGER;
@@ -398,5 +399,6 @@ flows_usage(const struct flows *f, struct flows_usage *out)
 	out->unseen = atomic_load_explicit(&f->unseen, memory_order_relaxed);
 	out->clashed = atomic_load_explicit(&f->clashed, memory_order_relaxed);
 	out->dropped = atomic_load_explicit(&f->dropped, memory_order_relaxed);
+	out->shortcuts = atomic_load_explicit(&f->shortcuts, memory_order_relaxed);
 	out->dump_seconds = (double)atomic_load_explicit(&f->dump_us, memory_order_relaxed) / 1e6;
 }

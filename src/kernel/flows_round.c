@@ -146,7 +146,7 @@ round_goes_on(const struct round *r)
  * is gone may be listed all the same, from what the kernel had prepared: track
  * knows by f->graves. */
 static struct flow *
-track_listed(struct round *r, const struct flow_fact *fact)
+track_listed(struct round *r, struct flow_fact *fact)
 {
 	if (++r->listed % NEWS_AFTER == 0)
 		flows_read_news(r->f);
@@ -163,7 +163,7 @@ is_reused(const struct flows *f, const struct flow *flow, const struct flow_fact
 }
 
 static bool
-on_listed(void *arg, const struct flow_fact *fact)
+on_listed(void *arg, struct flow_fact *fact)
 {
 	struct round *r = arg;
 	struct flow *flow = track_listed(r, fact);
@@ -226,6 +226,7 @@ list_all(struct flows *f, uint32_t mark, uint32_t mask, struct round *r)
 	if (mask == MARK_TAG)
 		f->lost = false;	/* the dump shows what was */
 	flows_patience_read(&f->patience);
+	flows_shortcut_patience(f);
 	f->round++;
 	f->listing = true;
 	whole = flows_wire_dump(&f->dump_fd, mark, mask, on_listed, r);
@@ -262,7 +263,7 @@ cut_all(struct flows *f, const struct victims *v)
 		flows_wire_add_delete(&batch, &v->list[i].tuple, v->list[i].id);
 		if (batch.n < FLOWS_WIRE_BATCH && i + 1 < v->n)
 			continue;
-		if (!flows_wire_delete(f->ask_fd, &batch))
+		if (!flows_wire_order(f->ask_fd, &batch))
 			LOG_WARN("kernel.cut_failed", LS("error", strerror(errno)));
 		flows_read_news(f);
 	}

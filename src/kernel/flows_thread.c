@@ -40,7 +40,7 @@ on_pause(struct ev_loop *loop, ev_timer *w, int revents)
 /* -- the clock ----------------------------------------------------------- */
 
 static bool
-on_dumped_fact(void *arg, const struct flow_fact *fact)
+on_dumped_fact(void *arg, struct flow_fact *fact)
 {
 	(void)flows_track(arg, fact);
 	return true;
@@ -165,6 +165,7 @@ flows_thread_init(struct flows *f)
 	ev_io_init(&f->news, on_events, f->news_fd, EV_READ);
 	ev_init(&f->pause, on_pause);
 	ev_init(&f->tick, flows_on_tick);
+	flows_shortcut_init(f);
 	measure_usage(f);
 	flows_kick(f);
 }

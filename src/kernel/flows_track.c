@@ -65,12 +65,15 @@ double
 flows_idle(const struct flows *f, const struct flow *flow, const struct flow_fact *fact)
 {
 	const struct flow_patience *p = &f->patience;
-	double idle;
+	double idle, passed;
 
 	if (!fact->timed)
 		return 0.0;
 	if (fact->tuple.protocol == IPPROTO_TCP) {
-		const uint32_t all[] = { fact->unacknowledged ? p->unacknowledged : p->tcp[flow->state & 15],
+		/* What conntrack says of acknowledgements is old where packets went past it. */
+		const uint32_t all[] = { fact->unacknowledged || fact->shortcut_ns != 0 ? p->unacknowledged :
+											  p->tcp[flow->state & 15],
+					 fact->shortcut_ns != 0 ? p->tcp[flow->state & 15] : p->retransmitting,
 					 p->retransmitting };
 
 		idle = shortest_timeout(all, ARRAY_LEN(all), fact->timeout);
@@ -82,7 +85,8 @@ flows_idle(const struct flows *f, const struct flow *flow, const struct flow_fac
 	/* A setting that was changed meanwhile misleads, but not that far. */
 	if (fact->began_ns != 0 && idle > flows_age(f, flow))
 		idle = flows_age(f, flow);
-	return idle;
+	passed = fact->shortcut_ns != 0 ? f->now - (double)fact->shortcut_ns / 1e9 : idle;
+	return passed < idle ? passed : idle;
 }
 
 const char *
@@ -348,13 +352,13 @@ take_out_early(struct flows *f)
 		flows_wire_add_delete(&batch, &v->tuple, v->id);
 		if (--f->early.n > 0 && batch.n < FLOWS_WIRE_BATCH)
 			continue;
-		if (!flows_wire_delete(f->ask_fd, &batch))
+		if (!flows_wire_order(f->ask_fd, &batch))
 			LOG_WARN("kernel.cut_failed", LS("error", strerror(errno)));
 	}
 }
 
 struct flow *
-flows_track(struct flows *f, const struct flow_fact *fact)
+flows_track(struct flows *f, struct flow_fact *fact)
 {
 	uint64_t key = flow_key(&f->table, &fact->tuple, fact->id);
 	struct flow *flow;
@@ -369,6 +373,7 @@ flows_track(struct flows *f, const struct flow_fact *fact)
 			victims_push(&f->early, &v);
 		return NULL;
 	}
+	flows_shortcut_add(f, fact);
 	flow = flow_find(&f->table, key);
 	if (f->listing && is_dead(f, flow, key, fact))
 		return NULL;
@@ -388,7 +393,7 @@ flows_track(struct flows *f, const struct flow_fact *fact)
 }
 
 static bool
-on_fact(void *arg, const struct flow_fact *fact)
+on_fact(void *arg, struct flow_fact *fact)
 {
 	(void)flows_track(arg, fact);
 	return true;
@@ -485,6 +490,7 @@ flows_take_watch(struct flows *f, unsigned id, struct service *s, uint64_t epoch
 	}
 	w->service = s;
 	w->epoch = epoch;
+	flows_shortcut_watch(f, s->config, backends, n);
 	for (struct place *p = place_first(&f->places, id); p != NULL; p = place_next(&f->places, p))
 		p->listed = false;
 	for (size_t i = 0; i < n; i++)

@@ -25,8 +25,8 @@
 /* No dump takes longer between two messages; against waiting for ever. */
 #define DUMP_SECONDS 10
 
-_Static_assert(MNL_ALIGN(sizeof(struct nlmsghdr)) + MNL_ALIGN(sizeof(struct nfgenmsg)) + 104 <= 128,
-	       "a deletion fits its place: two nests of an IPv6 tuple, zone and id");
+_Static_assert(MNL_ALIGN(sizeof(struct nlmsghdr)) + MNL_ALIGN(sizeof(struct nfgenmsg)) + 108 <= 128,
+	       "a question fits its place: two nests of an IPv6 tuple, zone and id, or flags");
 
 /* -- sockets ------------------------------------------------------------- */
 
@@ -412,6 +412,41 @@ flows_wire_add_delete(struct flow_batch *b, const struct flow_tuple *tuple, uint
 	batch_grew(b, m);
 }
 
+/* The nest of what TCP knows of it, to be ended by the caller together with the outer one, *all. */
+static struct nlattr *
+begin_tcp(struct nlmsghdr *m, struct nlattr **all)
+{
+	*all = mnl_attr_nest_start(m, CTA_PROTOINFO);
+	return mnl_attr_nest_start(m, CTA_PROTOINFO_TCP);
+}
+
+void
+flows_wire_add_tolerance(struct flow_batch *b, const struct flow_tuple *tuple)
+{
+	const struct nf_ct_tcp_flags flags = { IP_CT_TCP_FLAG_BE_LIBERAL, IP_CT_TCP_FLAG_BE_LIBERAL };
+	struct nlmsghdr *m = put_question(b, IPCTNL_MSG_CT_NEW, tuple);
+	struct nlattr *all, *nest = begin_tcp(m, &all);
+
+	mnl_attr_put(m, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof(flags), &flags);
+	mnl_attr_put(m, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof(flags), &flags);
+	mnl_attr_nest_end(m, nest);
+	mnl_attr_nest_end(m, all);
+	batch_grew(b, m);
+}
+
+void
+flows_wire_add_reset(struct flow_batch *b, const struct flow_tuple *tuple, uint32_t seconds)
+{
+	struct nlmsghdr *m = put_question(b, IPCTNL_MSG_CT_NEW, tuple);
+	struct nlattr *all, *nest = begin_tcp(m, &all);
+
+	mnl_attr_put_u8(m, CTA_PROTOINFO_TCP_STATE, TCP_CONNTRACK_CLOSE);
+	mnl_attr_nest_end(m, nest);
+	mnl_attr_nest_end(m, all);
+	mnl_attr_put_u32(m, CTA_TIMEOUT, htonl(seconds));
+	batch_grew(b, m);
+}
+
 void
 flows_wire_add_get(struct flow_batch *b, const struct flow_tuple *tuple)
 {
@@ -430,7 +465,7 @@ send_batch(int fd, struct flow_batch *b)
 }
 
 bool
-flows_wire_delete(int fd, struct flow_batch *b)
+flows_wire_order(int fd, struct flow_batch *b)
 {
 	char answer[1024];
 	bool done = send_batch(fd, b);

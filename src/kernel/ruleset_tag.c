@@ -112,7 +112,7 @@ struct seen {
 };
 
 static bool
-on_flow(void *arg, const struct flow_fact *fact)
+on_flow(void *arg, struct flow_fact *fact)
 {
 	struct seen *s = arg;
 

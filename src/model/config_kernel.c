@@ -8,6 +8,7 @@
 #define TABLE_MAX 32
 
 static const char *const on_stop_words[] = { "keep", "remove", NULL };
+static const char *const shortcut_words[] = { "off", "auto", "on", NULL };
 
 static void
 key_table(const struct cursor *c, const struct key *k, const config_setting_t *s)
@@ -28,6 +29,7 @@ const struct key kernel_keys[] = {
 	{ KEY("table", key_table), AT(table) },
 	{ KEY("on_stop", key_word), AT(on_stop), .words = on_stop_words },
 	{ KEY("tag", key_count), AT(tag), .max = 255 },
+	{ KEY("shortcut", key_word), AT(shortcut), .words = shortcut_words },
 	{ 0 },
 };
 

@@ -192,7 +192,7 @@ static const char *const log_words[] = {
 	"age", "backend", "backtrace", "binary", "by", "bytes_in", "bytes_out", "changed", "cipher", "client", "clients", "close_code",
 	"color", "command", "config", "connect_seconds", "connections", "count", "cut", "datagrams_in", "datagrams_out", "dataset", "doing", "drained",
 	"end", "endpoints", "entrance", "epoch", "error", "event", "expect", "failures", "fingerprint",
-	"first_byte_seconds", "force", "from", "generation", "got", "grpc_status", "have", "hint", "host", "instance", "key", "kind", "ktls", "labels", "late",
+	"first_byte_seconds", "force", "from", "generation", "got", "grpc_status", "have", "hint", "host", "instance", "interfaces", "key", "kind", "ktls", "labels", "late",
 	"level", "lines", "listen", "max_age", "message", "method", "name", "node", "notice", "on", "orphans",
 	"path", "paused", "peer", "percent", "percent_before", "pid", "pool", "protocol", "queue_seconds", "ready", "reason", "refused", "refusing", "remaining",
 	"renewed", "request_id", "result", "resumed", "retries", "revision", "sample", "seconds", "service", "services",

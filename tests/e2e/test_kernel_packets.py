@@ -99,9 +99,9 @@ def test_what_is_not_like_most_packets(topology, teal, closing, six):
     family_word = "ipv6" if six else "ipv4"
     assert until(lambda: answered(1), "fragments of a datagram, there and back")
     entry = both_ways()
-    # A packet of the kernel's is as long as the card makes several of.
+    # A packet of the kernel's is as long as the card makes several of; conntrack counts what comes through the hooks.
     packets, size = map(int, re.search(r"packets=(\d+) bytes=(\d+)", entry).groups())
-    assert size > BULK and size / packets > 1500, entry
+    assert size / packets > 1500 and (size > BULK or "shortcut" in t.settings.get("kernel", {})), entry
     # Neighbours on both sides have other cards; of which they tell when they ask for ours.
     for place, mac, hop in ((topology.nodes, "02:00:00:00:00:11", topology.INSIDE6 if six else topology.INSIDE),
                             (topology.clients, "02:00:00:00:00:22", vip)):

@@ -79,6 +79,7 @@ static const struct sample top_samples[] = {
 	{ "kernel.table", "kernel: { table = \"other\"; };", NULL },
 	{ "kernel.on_stop", "kernel: { on_stop = \"remove\"; };", NULL },
 	{ "kernel.tag", "kernel: { tag = 7; };", NULL },
+	{ "kernel.shortcut", "kernel: { shortcut = \"auto\"; };", NULL },
 	{ "node_pools.main", "node_pools: { main = [\"10.0.0.1\"]; };", NULL },
 	{ "groups.all", "groups: { all = [\"shop\"]; };", NULL },
 #define WATCHED(keys) "node_pools: { main = { kubernetes: { " keys " }; }; };"

@@ -22,6 +22,8 @@ MUST_USE enum err startup_state_dir(const struct config *config, struct why *why
 /* Becomes config->user, for good.  Nothing to do when none is named.
  * keep: capabilities that stay, bits, and CAP_NET_BIND_SERVICE, nothing else. */
 MUST_USE enum err startup_drop_privileges(const struct config *config, uint64_t keep, struct why *why);
+/* Which of those, bits, this thread has. */
+MUST_USE uint64_t startup_capabilities(uint64_t bits);
 /* Unless root is to serve, gives those capabilities up too: threads that were started
  * before still have them, those that are started from now on do not. */
 MUST_USE enum err startup_drop_capabilities(uint64_t bits, struct why *why);

@@ -20,6 +20,7 @@
 #define TABLES_FILE "teal.tables"
 #define TABLES 8
 #define NEEDED (UINT64_C(1) << CAP_NET_ADMIN)
+#define PROGRAM (UINT64_C(1) << CAP_BPF | UINT64_C(1) << CAP_PERFMON)
 #define LOOK 0.05	/* seconds between two looks whether everything is served */
 
 struct tables {
@@ -124,10 +125,17 @@ kernel_is_wanted(const struct config *config)
 	return config->kernel.on || t.n > 0;
 }
 
+/* And of those that a program of the kernel's needs the ones that we have: where they are missing it says so. */
+static uint64_t
+needed(const struct config *config)
+{
+	return NEEDED | (config->kernel.shortcut != SHORTCUT_OFF ? startup_capabilities(PROGRAM) : 0);
+}
+
 void
 kernel_services_needs(const struct config *config, struct engine_needs *out)
 {
-	*out = (struct engine_needs){ .capabilities = kernel_is_wanted(config) ? NEEDED : 0 };
+	*out = (struct engine_needs){ .capabilities = kernel_is_wanted(config) ? needed(config) : 0 };
 }
 
 /* -- tables of earlier configurations ------------------------------------------------ */
@@ -209,7 +217,7 @@ give_up_capability(void)
 {
 	struct why why;
 
-	if (startup_drop_capabilities(NEEDED, &why) != OK)
+	if (startup_drop_capabilities(NEEDED | PROGRAM, &why) != OK)
 		LOG_WARN("kernel.lacks", LS("hint", why.text));
 }
 
@@ -242,7 +250,7 @@ open_alone(struct kernel_services *f, struct service **services, size_t n, struc
 	tables_now(f, config->kernel.on, &t);
 	if ((e = remember(config, &t, why)) != OK)
 		return e;
-	return startup_drop_capabilities(NEEDED, why);
+	return startup_drop_capabilities(NEEDED | PROGRAM, why);
 }
 
 enum err

@@ -102,14 +102,15 @@ set_capabilities(uint64_t bits, bool only)
 	return syscall(SYS_capset, &head, data) == 0;
 }
 
-/* CAP_NET_BIND_SERVICE, if this thread has it: a reload may name a port below 1024. */
-static uint64_t
-what_binds(void)
+uint64_t
+startup_capabilities(uint64_t bits)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
-	return syscall(SYS_capget, &head, data) == 0 ? data[0].permitted & CAP_TO_MASK(CAP_NET_BIND_SERVICE) : 0;
+	return syscall(SYS_capget, &head, data) == 0 ?
+		       (data[0].permitted | (uint64_t)data[1].permitted << 32) & bits :
+		       0;
 }
 
 enum err
@@ -128,7 +129,8 @@ startup_drop_privileges(const struct config *config, uint64_t keep, struct why *
 	if (geteuid() != 0)
 		return why_set(why, E_USAGE, "user = \"%s\": only root can change its user; start as root or as %s",
 			       config->user, config->user);
-	keep |= what_binds();
+	/* A reload may name a port below 1024. */
+	keep |= startup_capabilities(UINT64_C(1) << CAP_NET_BIND_SERVICE);
 	if (keep != 0 && prctl(PR_SET_KEEPCAPS, 1) != 0)
 		return why_set(why, E_INTERNAL, "cannot keep the capabilities that are needed: %s", strerror(errno));
 	if (initgroups(config->user, config->gid) != 0 || setresgid(config->gid, config->gid, config->gid) != 0 ||

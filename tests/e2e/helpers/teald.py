@@ -93,6 +93,10 @@ class Teal:
         }
         for k, v in settings.items():
             self.settings[k] = self.settings[k] | v if isinstance(self.settings.get(k), dict) else v
+        # All stories of the kernel engine hold with its shortcut as well: TEAL_SHORTCUT=on tools/e2e …
+        shortcut = os.environ.get("TEAL_SHORTCUT")
+        if shortcut and any(s.get("engine") == "kernel" for s in self.settings["services"]):
+            self.settings["kernel"] = {"shortcut": shortcut} | self.settings.get("kernel", {})
         self.admin_path = self.settings["admin"]["socket"]
         self.clock = MovedClock(self._sockets) if clock else None  # its time, if the test moves it
         self.process, self._fences = None, itertools.count(1)
