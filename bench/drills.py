@@ -12,12 +12,14 @@ RATE = 1500
 OPTIONS = {
     "tcp": ("--mode=tcp-connect", "--sources=4"),
     "http": ("--mode=http", "--per-connection=200"),
+    "h2c": ("--mode=http2",),
 }
-BACKEND = {"tcp": "hello", "http": "http"}
+BACKEND = {"tcp": "hello", "http": "http", "h2c": "http"}
 TITLES = {
     "hop": "Flip drill, the whole hop: a connection for each message",
     "tcp": "Flip drill, TCP: a connection for each message",
     "http": "Flip drill, HTTP keep-alive",
+    "h2c": "Flip drill, HTTP/2 with prior knowledge, connections that last over flips",
 }
 
 
@@ -39,7 +41,7 @@ class HAProxyDrill(proxies.HAProxy):
         self.socket = os.path.join(self.sockets, "s")
         self.tuning = f"\tstats socket {self.socket} level admin\n"
         return self.run_doors(f'''listen drill
-	bind {self.address("drill")} backlog 4096
+	bind {self.address("drill")} backlog 4096{" proto h2" if self.kind == "h2c" else ""}
 	server green {self.backends["green"]}{self.server[self.kind]}
 	server blue {self.backends["blue"]}{self.server[self.kind]} disabled
 ''')
