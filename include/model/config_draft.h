@@ -159,8 +159,6 @@ void draft_check_kernel(struct draft *d);
 void draft_check_listeners(const struct draft *d);
 /* Services that lead to each other. */
 void draft_check_rings(struct draft *d);
-/* addr_arrives(), with this machine's own addresses in mind. */
-bool draft_arrives(struct draft *d, const struct addr *to, const struct addr *at);
 /* Where a color's backends are written. */
 const config_setting_t *draft_color_setting(const struct service_draft *s, enum color color);
 /* "green: "; "" where there are no colors. */

@@ -64,6 +64,8 @@ addr_family(const struct addr *a)
 {
 	return a->len == 0 ? AF_UNSPEC : a->u.sa.sa_family;
 }
+/* ::ffff:10.0.0.1 becomes 10.0.0.1: a connect to the one is a connect to the other. */
+void addr_unmap(struct addr *a);
 /* 0.0.0.0 or :: */
 bool addr_is_any(const struct addr *a);
 /* Would a connect to `to` arrive at the listener `at`, for all we can know? */

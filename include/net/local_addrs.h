@@ -19,6 +19,9 @@ struct local_addrs {
 void local_addrs_read(struct local_addrs *l);
 /* Whatever the port. */
 bool local_addrs_has(const struct local_addrs *l, const struct addr *a);
+/* Would a connect to `to` arrive at the listener `at`: also at a wildcard by any address of this machine, which are read
+ * when that is first asked. */
+bool local_addrs_arrives(struct local_addrs *l, const struct addr *to, const struct addr *at);
 void local_addrs_free(struct local_addrs *l);
 
 #endif

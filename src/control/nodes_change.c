@@ -5,6 +5,7 @@
 
 #include "control/nodes_private.h"
 #include "control/resolve.h"
+#include "control/ring.h"
 
 /* A change that meets another one is tried again so many times. */
 #define TRIES 5
@@ -226,6 +227,40 @@ apply(struct node_change *ch, const struct overlay *base, struct overlay *next, 
 	return OK;
 }
 
+/* Would an added node make a service of the pool lead back to itself?  Then every connection would circle for ever. */
+static bool
+closes_ring(const struct node_change *ch, struct why *why)
+{
+	const struct control *c = ch->nodes->control;
+	const struct hostname *name = hosts_find(c->hosts, ch->host);
+	size_t n = name != NULL ? name->n : 1;
+	const struct service *by;
+	struct addr a;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct service *s = c->services[i]->service;
+
+		if (s->config->pool == NULL || strcmp(s->config->pool, ch->pool->config->name) != 0)
+			continue;
+		for (int color = GREEN; color < COLORS; color++)
+			for (size_t k = 0; k < n; k++) {
+				if (name != NULL)
+					a = name->list[k];
+				else if (!addr_parse_ip(ch->host, 0, &a))
+					continue;
+				addr_unmap(&a);
+				addr_set_port(&a, s->config->colors[color].port);
+				if (addr_port(&a) == 0 || !ring_leads_back(c, s, &a, &by))
+					continue;
+				(void)why_set(why, E_USAGE,
+					      "port %u of %s is where service \"%s\" listens, which leads back to \"%s\": what comes in would circle for ever; nothing was changed",
+					      addr_port(&a), ch->host, by->config->name, s->config->name);
+				return true;
+			}
+	}
+	return false;
+}
+
 static void change_go(struct node_change *ch);
 
 static void
@@ -256,6 +291,8 @@ change_go(struct node_change *ch)
 			     apply(ch, base, &next, &why);
 	bool same = e == OK && overlay_same_terms(&next, base);
 
+	if (e == OK && !same && ch->verb == NODE_ADD && closes_ring(ch, &why))
+		e = E_USAGE;
 	if (e == OK && !same && !ch->force && !nodes_may_obey(c, pool, &next, &why))
 		e = E_UNHEALTHY;
 	if (e != OK) {

@@ -9,6 +9,7 @@
 #include "control/publish.h"
 #include "control/reload.h"
 #include "control/resolve.h"
+#include "control/ring.h"
 
 /* -- which address --------------------------------------------------------------- */
 
@@ -56,18 +57,21 @@ choose_addrs(const struct service *s, enum color color, const struct hostname *n
        const struct backend *but, struct addr *out, struct why *why)
 {
 	const struct service_config *sc = s->config;
-	const char *problem = "";
+	const struct service *by;
+	char problem[RECORD_NAME + 64] = "";
 
 	for (size_t i = 0; i < name->n; i++) {
 		struct addr a = name->list[i];
 
 		addr_set_port(&a, port);
 		if (sc->source_address.len > 0 && addr_family(&sc->source_address) != addr_family(&a)) {
-			problem = "source_address cannot reach it";
+			snprintf(problem, sizeof(problem), "source_address cannot reach it");
 		} else if (is_own(sc, &a)) {
-			problem = "that is the service itself";
+			snprintf(problem, sizeof(problem), "that is the service itself");
+		} else if (s->ctl != NULL && ring_leads_back(s->ctl->control, s, &a, &by)) {
+			snprintf(problem, sizeof(problem), "service \"%s\" listens there, which leads back here", by->config->name);
 		} else if (is_taken(s, color, but, &a)) {
-			problem = "another backend has that address";
+			snprintf(problem, sizeof(problem), "another backend has that address");
 		} else {
 			*out = a;
 			return true;
@@ -279,6 +283,7 @@ resolve_backend(struct service_ctl *ctl, enum color color, const char *host)
 	struct why why;
 
 	if (addr_parse_ip(host, cc->port, &address)) {
+		addr_unmap(&address);
 		health = address;
 		if (cc->health_port != 0)
 			addr_set_port(&health, cc->health_port);

@@ -135,7 +135,7 @@ check_loop(struct draft *d, const struct cursor *c, const struct service_draft *
 			for (size_t i = 0; i < s->s.colors[color].n_backends; i++) {
 				const struct addr *b = &s->s.colors[color].backends[i].address;
 
-				if (draft_arrives(d, b, &listen[l]))
+				if (local_addrs_arrives(&d->locals, b, &listen[l]))
 					cursor_error(
 						c, draft_color_setting(s, color),
 						"%sbackend %s is the service itself, which listens on %s",

@@ -420,6 +420,9 @@ add_color_backend(const struct cursor *c, const config_setting_t *at, struct col
 		b.address = b.health_address = (struct addr){ 0 };
 	else if (b.health_at.len > 0)
 		b.health_address = b.health_at;
+	/* Or one that is this service, or another's listener, would not be known as that. */
+	addr_unmap(&b.address);
+	addr_unmap(&b.health_address);
 	for (size_t i = 0; i < color->n_backends; i++) {
 		if (!backend_config_same(&color->backends[i], &b))
 			continue;

@@ -57,18 +57,6 @@ struct rings {
 	bool found;
 };
 
-bool
-draft_arrives(struct draft *d, const struct addr *to, const struct addr *at)
-{
-	if (addr_arrives(to, at))
-		return true;
-	if (!addr_is_any(at) || addr_family(to) != addr_family(at) || addr_port(to) != addr_port(at))
-		return false;
-	if (!d->locals.read)
-		local_addrs_read(&d->locals);
-	return local_addrs_has(&d->locals, to);
-}
-
 /* -- where they listen --------------------------------------------------------------- */
 
 static void
@@ -170,7 +158,7 @@ candidate(struct rings *r, bool udp, const struct addr *backend, unsigned i)
 	addr_set_ip(&a, addr_family(backend), i == 1 ? any : four ? loopback4 : loopback6, 0);
 	addr_set_port(&a, addr_port(backend));
 	p = addr_equal(&a, backend) ? NULL : ring_place_at(r, udp, &a);
-	return p != NULL && draft_arrives(r->draft, backend, &p->addr) ? p : NULL;
+	return p != NULL && local_addrs_arrives(&r->draft->locals, backend, &p->addr) ? p : NULL;
 }
 #define RING_CANDIDATES 3
 

@@ -316,6 +316,15 @@ is_loopback(const struct addr *a)
 	return addr_family(a) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
 }
 
+void
+addr_unmap(struct addr *a)
+{
+	const struct in6_addr from = a->u.in6.sin6_addr;
+
+	if (addr_family(a) == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&from))
+		addr_set_ip(a, AF_INET, from.s6_addr + 12, a->u.in6.sin6_port);
+}
+
 /* 127.0.0.1 or ::1 */
 static bool
 is_first_loopback(const struct addr *a)

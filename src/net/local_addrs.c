@@ -55,6 +55,18 @@ local_addrs_has(const struct local_addrs *l, const struct addr *a)
 	return l->n > 0 && bsearch(&key, l->list, l->n, sizeof(*l->list), compare_locals) != NULL;
 }
 
+bool
+local_addrs_arrives(struct local_addrs *l, const struct addr *to, const struct addr *at)
+{
+	if (addr_arrives(to, at))
+		return true;
+	if (!addr_is_any(at) || addr_family(to) != addr_family(at) || addr_port(to) != addr_port(at))
+		return false;
+	if (!l->read)
+		local_addrs_read(l);
+	return local_addrs_has(l, to);
+}
+
 void
 local_addrs_free(struct local_addrs *l)
 {

@@ -161,6 +161,21 @@ def test_what_makes_no_sense_is_refused(teal, pool, words, part):
     assert nodes(t).keys() == before.keys()
 
 
+def test_a_node_by_which_a_service_would_lead_back_to_itself_is_refused(teal, pool):
+    p = pool()
+    s = p.settings()
+    s["services"].append({"name": "back", "mode": "tcp", "listen": f"127.0.0.77:{p.port}", "backends": [s["services"][0]["listen"]],
+                          "health": {"type": "none"}})
+    t = teal(**s)
+    before = nodes(t)
+    for words in (("127.0.0.77",), ("::ffff:127.0.0.77",), ("127.0.0.77", "--force")):
+        r = t.ctl("node", "add", "main", *words)
+        assert (r["ok"], r["error"]) == (False, "usage") and \
+            f'port {p.port} of {words[0]} is where service "back" listens, which leads back to "web"' in r["message"], r
+    assert nodes(t).keys() == before.keys()
+    t.ok("node", "add", "main", "127.0.0.78")
+
+
 def test_tealctl_shows_nodes(teal, pool):
     t = teal(**pool().settings())
     wait_up(t, *HOSTS[:2])

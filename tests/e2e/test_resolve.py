@@ -205,6 +205,19 @@ def test_a_name_never_means_the_service_itself(named):
     assert green(t)["loop.test"]["error"].endswith("that is the service itself")
 
 
+def test_a_name_never_leads_back_by_way_of_another_service(named, ports):
+    t = named(["app.test"], running=())
+    other = ports.hold()
+    t.names["ring.test"] = ["127.0.0.1"]
+    t.settings["services"][0]["green"] = {"backends": [f"ring.test:{other}"]}
+    t.settings["services"].append({"name": "back", "mode": "tcp", "listen": f"127.0.0.1:{other}",
+                                   "backends": [t.settings["services"][0]["listen"]], "health": {"type": "none"}})
+    assert t.stop() == 0
+    t.start(prefix=t.names.prefix)
+    until(lambda: green(t)["ring.test"]["state"] == "down", "it is down")
+    assert green(t)["ring.test"]["error"].endswith('service "back" listens there, which leads back here')
+
+
 def test_nodes_by_name_move_too_and_stay_as_they_are_told(named, ports):
     t = named([], {"n1.test": ["127.0.0.2"], "n2.test": ["127.0.0.3"]}, start=False,
               top={"node_pools": {"main": ["n1.test", "n2.test"]}}, nodes="main")

@@ -26,6 +26,9 @@ static const struct broken rings[] = {
 	  "3: service \"a\": backend 127.0.0.1:82 is service \"b\", which leads back here (a > b > a)" ENDLESS },
 	{ SERVICES(S("a", "tcp", "127.0.0.1:81", "[::]:82") S("b", "tcp", "[::1]:82", "0.0.0.0:81")),
 	  "3: service \"a\": backend [::]:82 is service \"b\", which leads back here (a > b > a)" ENDLESS },
+	/* IPv4 written as IPv6. */
+	{ SERVICES(S("a", "tcp", "127.0.0.1:81", "[::ffff:127.0.0.1]:82") S("b", "tcp", "127.0.0.1:82", "127.0.0.1:81")),
+	  "3: service \"a\": backend 127.0.0.1:82 is service \"b\", which leads back here (a > b > a)" ENDLESS },
 	/* One color is enough, and a flip away: the preview's listener, too. */
 	{ SERVICES("{ name = \"a\"; listen = \"10.0.0.1:81\"; green: { backends = [\"10.0.0.3:1\"]; };\n"
 		   "  blue: { backends = [\"10.0.0.3:2\", \"10.0.0.2:8\"]; }; },\n"
