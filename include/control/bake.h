@@ -1,6 +1,9 @@
 /* bake.h - the time after a flip in which the new color is judged (model/judge.h), and rolled back when it is worse.
  *
- *	JUDGING -> (REVERTING ->) OVER
+ *	JUDGING -> (REVERTING | PROMOTING ->) OVER
+ *
+ * With a hold-back the old color keeps a share of the clients (model/share.h): the concurrent control.  PROMOTING gives it to the new one,
+ * whatever the verdict, unless that is a rollback.
  *
  * While it lasts the service is claimed by it, in the whole fleet: a rollback ends it, other flips are refused.
  * It is judged by the traffic of the teald that was asked for the flip, and goes on without the client that asked;
@@ -26,7 +29,7 @@
 /* No bake is longer, seconds. */
 #define BAKE_MAX 86400.0
 
-enum bake_state { BAKE_JUDGING, BAKE_REVERTING, BAKE_OVER };
+enum bake_state { BAKE_JUDGING, BAKE_REVERTING, BAKE_PROMOTING, BAKE_OVER };
 
 /*	enum               word */
 #define BAKE_VERDICT_TABLE(X) \
@@ -58,12 +61,15 @@ struct bake {
 	int64_t until_us;	/* wall clock, for people */
 	enum on_regression on_regression;
 	struct judge_counts base;	/* of the color, when it became active */
+	uint32_t hold_back;	/* what the old color keeps, of SHARE_WHOLE ... */
+	struct judge_counts base_old;	/* ... and its counts then */
+	enum bake_verdict coming;	/* PROMOTING: which it will be */
 	struct judge_case facts;	/* as last looked at */
 	struct judge_evidence evidence;
 	bool worse_told;
 	char by[RECORD_NAME];
 	char text[512];	/* what it has come to, in a sentence */
-	unsigned failed;	/* rollbacks that could not be made ... */
+	unsigned failed;	/* rollbacks, or promotions, that could not be made ... */
 	enum err failure;	/* ... the last of them for that */
 	bool trying;	/* one is under way */
 	struct flip_watcher reverting;	/* of the rollback */

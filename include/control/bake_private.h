@@ -1,5 +1,5 @@
 /* bake_private.h - what the files of control/bake share; no other file includes it: bake.c (its life), bake_count.c (what is
- * counted, and judged), bake_claim.c (the claim that bars others), bake_revert.c (the rollback).
+ * counted, and judged), bake_claim.c (the claim that bars others), bake_revert.c (the rollback), bake_hold_back.c (the old color's share).
  * Thread: main. */
 #ifndef CONTROL_BAKE_PRIVATE_H
 #define CONTROL_BAKE_PRIVATE_H
@@ -21,6 +21,12 @@ void bake_release(const struct bake *b, const char *what);
 bool bake_is_judged_elsewhere(const struct bake *b);
 /* Every QUALITY_STEP seconds: does the teald judge that has begun to? */
 void bake_look_for_orphan(struct service_ctl *ctl, double now);
+/* Sets hold_back, base_old and the kind of control by the record. */
+void bake_find_control(struct bake *b);
+/* Ends it with that verdict, and before that the hold-back, if there is one: by a flip, which is tried until it is made. */
+void bake_finish(struct bake *b, enum bake_verdict verdict, const char *message);
+/* PROMOTING: tries that. */
+void bake_take_rest(struct bake *b);
 /* Starts the rollback; tried again until it is made. */
 void bake_revert(struct bake *b);
 

@@ -46,6 +46,7 @@ struct bake_past {
 	struct judge_counts before, now;	/* the totals when the last two windows began */
 	double now_at;	/* clock_now() */
 	struct judge_counts control;	/* of the color before, in its last one or two windows */
+	struct judge_counts old_at_flip;	/* that color's totals at the flip */
 	uint64_t epoch;	/* of the flip that ended them */
 	double orphan_since;	/* clock_now(): nobody judges its bake since; 0: not so */
 };

@@ -99,6 +99,8 @@ enum peer_tag {
 	PEER_T_RETRIES = 70,
 	PEER_T_NO_PORT = 71,
 	PEER_T_DIVERTED = 220,
+	PEER_T_BAKE_HELD = 221,	/* of PEER_T_BAKE and PEER_T_BAKE_PAST, as PEER_T_BAKE_BASE: of the old color at the flip */
+	PEER_T_HOLD_BACK = 222,	/* u64, of SHARE_WHOLE: what it keeps */
 	PEER_T_DATAGRAMS_IN = 200,
 	PEER_T_DATAGRAMS_OUT = 201,
 	PEER_T_DATAGRAMS_DROPPED = 202,

@@ -93,6 +93,7 @@ enum admin_option {
 	ADMIN_OPT_TO,	/* of a shift */
 	ADMIN_OPT_RAMP,
 	ADMIN_OPT_EVERY,
+	ADMIN_OPT_HOLD_BACK,
 	ADMIN_OPT_WAIT_FOR,	/* --for of wait */
 };
 #define ADMIN_OPTIONS (ADMIN_OPT_WAIT_FOR + 1)
@@ -181,7 +182,7 @@ struct admin_request {
 	bool node_wait;	/* node drain: it is waited for */
 	bool has_node_timeout, has_spread;
 	double node_timeout, spread;	/* seconds, of node_wait; 0 unless has_ */
-	uint32_t share;	/* --to, in hundredths of a percent */
+	uint32_t share;	/* --to or --hold-back, in hundredths of a percent */
 	unsigned n_ramp;	/* 0: none given */
 	uint16_t ramp[ADMIN_RAMP_STEPS];	/* likewise */
 	double every;	/* seconds; 0: not given */

@@ -95,7 +95,7 @@ bake_end(struct bake *b, enum bake_verdict verdict, const char *message)
 	BUS_EMIT(&ctl->control->bus, e == OK ? LOG_INFO_LEVEL : LOG_WARN_LEVEL, "bake.ended", ctl->service,
 		 LS("to", color_word(b->to)), LU("epoch", b->epoch), LS("result", bake_verdict_word(verdict)),
 		 LS("message", message), LS("by", b->by));
-	if (verdict != BAKE_ROLLED_BACK && verdict != BAKE_SUPERSEDED)
+	if (verdict != BAKE_ROLLED_BACK && verdict != BAKE_SUPERSEDED && ctl->service->record.epoch == b->epoch)
 		bake_release(b, "end of the bake");
 	bake_restart(ctl, clock_now());
 	bake_answer_all(b, e, e == OK ? NULL : message);
@@ -128,7 +128,7 @@ on_worse(struct bake *b)
 		break;
 	case ON_REGRESSION_STOP:
 		memcpy(text, b->text, sizeof(text));
-		bake_end(b, BAKE_WORSE, text);
+		bake_finish(b, BAKE_WORSE, text);
 		break;
 	case ON_REGRESSION_TELL:
 		break;
@@ -151,7 +151,7 @@ on_time_over(struct bake *b)
 	else
 		snprintf(text, sizeof(text), "%s; too little traffic: up to %.3g %% of clients could meet trouble and it "
 			 "would not show", b->text, 100 * e->could_be);
-	bake_end(b, b->worse_told ? BAKE_WORSE : e->enough ? BAKE_BAKED : BAKE_INCONCLUSIVE, text);
+	bake_finish(b, b->worse_told ? BAKE_WORSE : e->enough ? BAKE_BAKED : BAKE_INCONCLUSIVE, text);
 }
 
 static void
@@ -171,6 +171,11 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	if (b->state == BAKE_REVERTING) {
 		if (!b->trying)
 			bake_revert(b);
+		return;
+	}
+	if (b->state == BAKE_PROMOTING) {
+		if (!b->trying)
+			bake_take_rest(b);
 		return;
 	}
 	/* The process before this one has told more than the store yet. */
@@ -249,6 +254,7 @@ bake_begin(struct service_ctl *ctl, const struct flip_request *q, enum color to,
 	bake_totals(ctl->service, to, &b->base);
 	if (ctl->past.epoch == epoch)
 		b->base = ctl->past.now;
+	bake_find_control(b);
 	b->worse_told = false;
 	b->failed = 0;
 	memcpy(b->by, q->by.user, sizeof(b->by));
@@ -273,6 +279,8 @@ bake_resume(struct service_ctl *ctl, const struct bake *from)
 	b->on_regression = from->on_regression;
 	b->base = from->base;
 	b->facts = from->facts;
+	b->hold_back = from->hold_back;
+	b->base_old = from->base_old;
 	b->worse_told = from->worse_told;
 	b->failed = from->failed;
 	memcpy(b->by, from->by, sizeof(b->by));
@@ -325,10 +333,10 @@ bake_promote(struct service_ctl *ctl, const char *by)
 {
 	char text[RECORD_NAME + 64];
 
-	if (!bake_is_on(ctl) || ctl->bake->trying)
+	if (!bake_is_on(ctl) || ctl->bake->trying || ctl->bake->state == BAKE_PROMOTING)
 		return false;
 	snprintf(text, sizeof(text), "promoted by %s, before its time was over", by);
-	bake_end(ctl->bake, BAKE_PROMOTED, text);
+	bake_finish(ctl->bake, BAKE_PROMOTED, text);
 	return true;
 }
 

@@ -172,6 +172,9 @@ bake_lose(struct service_ctl *ctl)
 	lost.verdict = BAKE_LOST;
 	snprintf(lost.text, sizeof(lost.text), "lost: the teald that judged %s has died; it stays active, and is not judged any more "
 		 "(to judge it: flip to the other color and back)", color_word(lost.to));
+	if (ctl->service->record.share.idle > 0)
+		snprintf(lost.text + strlen(lost.text), sizeof(lost.text) - strlen(lost.text), "; %s keeps a share of the clients until: "
+			 "tealctl flip %s %s", color_word(color_other(lost.to)), ctl->service->config->name, color_word(lost.to));
 	bake_resume(ctl, &lost);
 	ctl->bakes_total[lost.to][BAKE_LOST]++;
 	bake_release(&lost, "lost bake");
@@ -192,6 +195,7 @@ go_on_with(struct service_ctl *ctl)
 
 	from.base = ctl->past.now;
 	from.facts.old = ctl->past.control;
+	bake_find_control(&from);
 	bake_resume(ctl, &from);
 	BUS_EMIT(&ctl->control->bus, LOG_WARN_LEVEL, "bake.resumed", ctl->service, LS("to", color_word(from.to)), LU("epoch", from.epoch),
 		 LU("clients", from.facts.old.exposures), LS("by", from.by),

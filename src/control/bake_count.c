@@ -75,6 +75,7 @@ bake_on_flip(struct service_ctl *ctl, enum color from, double now)
 
 	bake_totals(ctl->service, from, &at_end);
 	count_since(&p->control, &at_end, &p->before);
+	p->old_at_flip = at_end;
 	p->epoch = ctl->service->record.epoch;
 	bake_restart(ctl, now);
 }
@@ -98,10 +99,10 @@ put_evidence(const struct bake *b, char text[512])
 	const struct judge_case *f = &b->facts;
 	const struct judge_evidence *e = &b->evidence;
 
-	snprintf(text, 512, "%s: %llu in trouble of %llu clients (%.3g %%); %s before: %llu of %llu (%.3g %%); %s: E = "
+	snprintf(text, 512, "%s: %llu in trouble of %llu clients (%.3g %%); %s %s: %llu of %llu (%.3g %%); %s: E = "
 		 "10^%.1f, to be reached 10^%.1f",
 		 color_word(b->to), (unsigned long long)troubles(&f->fresh), (unsigned long long)f->fresh.exposures,
-		 100 * e->new_rate, color_word(color_other(b->to)), (unsigned long long)troubles(&f->old),
+		 100 * e->new_rate, color_word(color_other(b->to)), f->control == JUDGE_BEFORE ? "before" : "beside it", (unsigned long long)troubles(&f->old),
 		 (unsigned long long)f->old.exposures, 100 * e->old_rate, judge_signal_word(e->signal),
 		 e->log10_e[e->signal], e->log10_needed[e->signal]);
 }
@@ -113,6 +114,10 @@ bake_judge(struct bake *b)
 
 	bake_totals(b->ctl->service, b->to, &now);
 	count_since(&b->facts.fresh, &now, &b->base);
+	if (b->facts.control == JUDGE_CONCURRENT) {
+		bake_totals(b->ctl->service, color_other(b->to), &now);
+		count_since(&b->facts.old, &now, &b->base_old);
+	}
 	judge_decide(&b->facts, JUDGE_ALPHA, &b->evidence);
 	put_evidence(b, b->text);
 }

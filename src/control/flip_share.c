@@ -47,8 +47,10 @@ plan_flip(struct flip *f)
 	const struct flip_request *q = &f->request;
 	const struct record *now = &f->ctl->service->record;
 	bool flips = q->to != now->color;
+	/* Once it is active nobody is sent back. */
+	uint32_t kept = flips ? q->share : holds_back(now) && q->share > 0 ? now->share.idle : 0;
 
-	plan_share(f, q->to, SHARE_WHOLE - q->share, flips);
+	plan_share(f, q->to, SHARE_WHOLE - kept, flips);
 	f->next.change = flips || now->share.idle == 0 || holds_back(now) ? CHANGE_FLIP : CHANGE_SHIFT;
 	return true;
 }

@@ -80,6 +80,7 @@ put_past(struct buf *b, const struct bake_past *p)
 	put_counts(b, PEER_T_BAKE_BASE, &p->before);
 	put_counts(b, PEER_T_BAKE_NEW, &p->now);
 	put_counts(b, PEER_T_BAKE_OLD, &p->control);
+	put_counts(b, PEER_T_BAKE_HELD, &p->old_at_flip);
 	tlv_close(b, row);
 }
 
@@ -91,6 +92,7 @@ take_past(struct bake_past *p, struct str row)
 	take_counts(peer_str(row, PEER_T_BAKE_BASE), &p->before);
 	take_counts(peer_str(row, PEER_T_BAKE_NEW), &p->now);
 	take_counts(peer_str(row, PEER_T_BAKE_OLD), &p->control);
+	take_counts(peer_str(row, PEER_T_BAKE_HELD), &p->old_at_flip);
 }
 
 static void
@@ -110,6 +112,8 @@ put_bake(struct buf *b, const struct bake *bake)
 	tlv_u64(b, PEER_T_BAKE_FAILED, bake->failed);
 	put_counts(b, PEER_T_BAKE_BASE, &bake->base);
 	put_counts(b, PEER_T_BAKE_OLD, &bake->facts.old);
+	put_counts(b, PEER_T_BAKE_HELD, &bake->base_old);
+	tlv_u64(b, PEER_T_HOLD_BACK, bake->hold_back);
 	put_counts(b, PEER_T_BAKE_NEW, &bake->facts.fresh);
 	if (over) {
 		peer_put_str(b, PEER_T_VERDICT, bake_verdict_word(bake->verdict));
@@ -156,6 +160,12 @@ take_bake_row(struct service_ctl *ctl, struct str row, bool over)
 	(void)str_copy(from.text, sizeof(from.text), peer_str(row, PEER_T_REASON));
 	take_counts(peer_str(row, PEER_T_BAKE_BASE), &from.base);
 	take_counts(peer_str(row, PEER_T_BAKE_OLD), &from.facts.old);
+	take_counts(peer_str(row, PEER_T_BAKE_HELD), &from.base_old);
+	from.hold_back = (uint32_t)(peer_u64(row, PEER_T_HOLD_BACK) % SHARE_WHOLE);
+	if (from.hold_back > 0) {
+		from.facts.control = JUDGE_CONCURRENT;
+		from.facts.share = 1 - from.hold_back / (double)SHARE_WHOLE;
+	}
 	take_counts(peer_str(row, PEER_T_BAKE_NEW), &from.facts.fresh);
 	bake_resume(ctl, &from);
 }

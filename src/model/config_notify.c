@@ -160,7 +160,7 @@ check_token(const struct cursor *c, const config_setting_t *s, const struct noti
 static const char *const known_events[] = {
 	"backend.added", "backend.agent", "backend.down", "backend.drain", "backend.draining",
 	"backend.ejected", "backend.readmitted", "backend.ready", "backend.removed", "backend.up",
-	"backend.weight", "bake.begun", "bake.ended", "bake.lost", "bake.resumed", "bake.rollback_failed", "bake.worse", "backup.idle", "backup.used", "engine.recovered", "engine.trouble", "flip.applied",
+	"backend.weight", "bake.begun", "bake.ended", "bake.lost", "bake.promotion_failed", "bake.resumed", "bake.rollback_failed", "bake.worse", "backup.idle", "backup.used", "engine.recovered", "engine.trouble", "flip.applied",
 	"flip.applying", "flip.committed", "flip.drain_cancelled", "flip.drain_stuck", "flip.drained",
 	"flip.draining", "flip.partial_fleet", "flip.refused", "listen.failed", "maintenance.off",
 	"maintenance.on", "node.down", "node.drained", "node.draining", "node.gone", "node.up",

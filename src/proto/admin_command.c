@@ -179,6 +179,7 @@ take_seconds(const struct parse *p, const struct admin_option_info *o, struct st
 	case ADMIN_OPT_WAIT_FOR:
 	case ADMIN_OPT_TO:
 	case ADMIN_OPT_RAMP:
+	case ADMIN_OPT_HOLD_BACK:
 	case ADMIN_OPT_EXPECT:
 	case ADMIN_OPT_WAIT:
 	case ADMIN_OPT_REASON:
@@ -381,6 +382,7 @@ flag_of(struct admin_request *out, enum admin_option option)
 	case ADMIN_OPT_TO:
 	case ADMIN_OPT_RAMP:
 	case ADMIN_OPT_EVERY:
+	case ADMIN_OPT_HOLD_BACK:
 	case ADMIN_OPT_CONFIG:
 		break;
 	}
@@ -696,6 +698,9 @@ admin_command_parse(const struct admin_line *line, struct admin_request *out, st
 	if (out->command == ADMIN_SHIFT && out->wait == ADMIN_WAIT_DRAINED && out->share > 0 && out->share < PERCENT_WHOLE)
 		return command_error(&p, E_USAGE, "--wait=drained is for 0%% and 100%%: between them both colors keep their "
 				     "connections");
+	if (out->command == ADMIN_FLIP && out->share > 0 && (out->share == PERCENT_WHOLE || out->n_ramp > 0 || out->wait == ADMIN_WAIT_DRAINED))
+		return command_error(&p, E_USAGE, "--hold-back is less than 100%%, without --ramp and --wait=drained: the old color keeps "
+				     "clients until the bake is over");
 	if ((e = check_ramp(&p)) != OK)
 		return e;
 	if (out->keep_claim && out->token.n == 0)

@@ -70,6 +70,8 @@ static const struct admin_option_info options[ADMIN_OPTIONS] = {
 		"not at once, but by these shares of the clients, each with the gate" },
 	[ADMIN_OPT_EVERY] = { ADMIN_OPT_EVERY, "every", ADMIN_KIND_SECONDS, "SEC",
 		"with --ramp: how long each step lasts, from a second" },
+	[ADMIN_OPT_HOLD_BACK] = { ADMIN_OPT_HOLD_BACK, "hold-back", ADMIN_KIND_PERCENT, "N%",
+		"with a bake: the old color keeps that share of the clients until its end, to compare with" },
 };
 
 /*	      word, arguments, right, min, max, options, required, changes */
@@ -95,7 +97,8 @@ static const struct admin_command_info commands[ADMIN_COMMANDS] = {
 		"wait for health at once, and so does a claim without its token.\n"
 		"Of several services, or of a group, all are asked at once.\n" },
 	[ADMIN_FLIP] = { ADMIN_FLIP, "flip", "SERVICE COLOR[@EPOCH] | GROUP COLOR | SERVICE=COLOR[@EPOCH]...", ADMIN_RIGHT_FLIP, 1, ADMIN_TARGETS_MAX,
-		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION) | BIT(ADMIN_OPT_RAMP) | BIT(ADMIN_OPT_EVERY), 0, true,
+		FLIP_OPTIONS | BIT(ADMIN_OPT_BAKE) | BIT(ADMIN_OPT_ON_REGRESSION) | BIT(ADMIN_OPT_RAMP) | BIT(ADMIN_OPT_EVERY) |
+			BIT(ADMIN_OPT_HOLD_BACK), 0, true,
 		"makes COLOR active",
 		"Checks, in this order: usage, rights, --expect, --token, already active (fine,\n"
 		"and nothing changes), lock, claim, health gate, store.  The reply comes when it\n"

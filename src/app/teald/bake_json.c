@@ -3,6 +3,7 @@
 
 #include "app/teald/bake_json.h"
 #include "base/clock.h"
+#include "model/share.h"
 
 /* Enough for people, and finite: JSON knows no infinity. */
 #define E_MOST 9999.0
@@ -57,6 +58,10 @@ bake_members_json(struct json *j, const struct bake *b)
 	json_cstr(j, "verdict", over ? bake_verdict_word(b->verdict) : NULL);
 	json_cstr(j, "on_regression", on_regression_word(b->on_regression));
 	json_cstr(j, "control", b->facts.control == JUDGE_BEFORE ? "before" : "concurrent");
+	if (b->hold_back > 0)
+		json_double(j, "hold_back", b->hold_back / 100.0);
+	else
+		json_null(j, "hold_back");
 	json_object(j, "evidence");
 	json_cstr(j, "text", b->text);
 	put_counted(j, "new", &b->facts.fresh, e->new_rate);

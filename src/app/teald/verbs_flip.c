@@ -150,6 +150,20 @@ take_bake_of_flip(struct command *cmd, struct flip_request *f)
 	return true;
 }
 
+/* A hold-back.  False when the command was refused, and is gone. */
+static bool
+is_for_bake(struct command *cmd, const struct flip_request *f)
+{
+	const struct admin_request *r = &cmd->request;
+	bool bakes = r->n_targets == 0 && (r->has_bake ? r->bake > 0 : sees_clients(cmd->ctl->service->config) && cmd->ctl->service->config->bake > 0);
+	struct why why;
+
+	CHECK(f->kind == CHANGE_FLIP);
+	if (!bakes)
+		command_fail(cmd, why_set(&why, E_USAGE, "flip: --hold-back needs --bake: the old color keeps clients for the judge"), &why);
+	return bakes;
+}
+
 /* Its first step is a shift.  False when the command was refused, and is gone. */
 static bool
 take_ramp_of_flip(struct command *cmd, struct flip_request *f)
@@ -215,6 +229,8 @@ verb_flip(struct command *cmd)
 	f.drain = r->drain;
 	f.force = r->force;
 	f.by = cmd->by;
+	if (r->command == ADMIN_FLIP && r->share > 0 && !is_for_bake(cmd, &f))
+		return;
 	if (!take_bake_of_flip(cmd, &f) || !take_ramp_of_flip(cmd, &f))
 		return;
 	if (!take_reason(cmd, f.reason))
