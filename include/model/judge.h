@@ -36,7 +36,7 @@
 /* What trouble a client may have with a color; the word in replies, logs and metrics; what it means. */
 #define JUDGE_TABLE(X) \
 	X(JUDGE_CONNECT, "connect", "no backend reached, or reset before an answer") \
-	X(JUDGE_ANSWER,  "answer",  "answered with 5xx") \
+	X(JUDGE_ANSWER,  "answer",  "answered with 5xx, or a gRPC status of the server's") \
 	X(JUDGE_EMPTY,   "empty",   "closed without one byte") \
 	X(JUDGE_TOLD,    "signal",  "bad, says the team's own counter")
 

@@ -33,6 +33,9 @@
 #define GRPC_NOT_FOUND 5
 #define GRPC_UNIMPLEMENTED 12
 
+/* Is it a fault of the server's?  Those that its mapping to HTTP makes a 5xx of: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+ * INTERNAL, UNAVAILABLE and DATA_LOSS (google.rpc.Code). */
+bool grpc_status_is_fault(unsigned status);
 /* "UNAVAILABLE"; of a number that has no name "other". */
 const char *grpc_status_word(unsigned status);
 /* The value of grpc-status: decimal, at most 999.  False: it is none. */

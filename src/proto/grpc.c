@@ -5,6 +5,14 @@
 #include "base/check.h"
 #include "proto/grpc.h"
 
+bool
+grpc_status_is_fault(unsigned status)
+{
+	static const bool faults[GRPC_STATUSES] = { [2] = true, [4] = true, [12] = true, [13] = true, [14] = true, [15] = true };
+
+	return status < GRPC_STATUSES && faults[status];
+}
+
 const char *
 grpc_status_word(unsigned status)
 {

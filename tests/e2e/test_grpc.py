@@ -28,7 +28,10 @@ def answers(teal, status, color="green"):
 
 
 def test_what_a_server_says_reaches_its_client(stage):
-    teal, calls = stage()
+    teal, calls = stage(flip={"bake": 300.0})
+
+    def troubles():
+        return teal.metrics().get("teal_bake_troubles_total", service="web", color="green", signal="answer")
     assert not teal.metrics().series("teal_grpc_responses_total")
     answer, call = calls.unary.with_call(b"x", timeout=patience())
     assert answer == b"green:x" and ("x-color", "green") in [tuple(m) for m in call.trailing_metadata()]
@@ -42,10 +45,13 @@ def test_what_a_server_says_reaches_its_client(stage):
                 list(calls.fail(words.encode()))
             assert e.value.code().name == code and e.value.details() == "as it was asked: 100 % \u00fc"
             assert ("x-why", "as asked") in [tuple(m) for m in e.value.trailing_metadata()]
+            # For a bake what a client asks wrongly is no fault of the color.
+            assert code != "NOT_FOUND" or (teal.wait_log("http.request", path="/t.T/Fail") and troubles() == 0)
     assert teal.wait_log("http.request", path="/t.T/Unary")["grpc_status"] == 0
     assert teal.wait_log("http.request", path="/t.T/Fail")["grpc_status"] == 5
     assert [answers(teal, s) for s in ("OK", "NOT_FOUND", "UNAVAILABLE", "DATA_LOSS", "INTERNAL")] == [5, 2, 2, 2, 2]
     assert len(teal.metrics().series("teal_grpc_responses_total")) == 5
+    assert troubles() == 1
     # A deadline of the client's is the server's.
     assert [int(s) for s in calls.slow(b"when", timeout=100_000)][0] in range(50_000, 150_000)
     with pytest.raises(grpc.RpcError) as e:

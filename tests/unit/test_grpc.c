@@ -21,6 +21,8 @@ test_statuses_have_their_names(void **state)
 	assert_string_equal(grpc_status_word(0), "OK");
 	assert_string_equal(grpc_status_word(16), "UNAUTHENTICATED");
 	assert_string_equal(grpc_status_word(17), "other");
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(grpc_status_is_fault(i), i == 2 || i == 4 || (i >= 12 && i <= 15));
 	assert_true(grpc_status_read(STR("14"), &status));
 	assert_int_equal(status, 14);
 	assert_true(grpc_status_read(STR("999"), &status));

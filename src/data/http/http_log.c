@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "data/access.h"
 #include "data/http/http_log.h"
+#include "proto/grpc.h"
 
 static struct log_field
 reason_field(const char *reason)
@@ -26,7 +27,8 @@ static void
 mark_request(const struct http_record *r, struct tally_color *t)
 {
 	bool answered = r->first_byte_seconds >= 0;
-	unsigned how = answered && r->status >= 500 ? JUDGE_ANSWER : judged_ending(r->ending, answered);
+	bool fault = answered && (r->status >= 500 || (r->grpc_status >= 0 && grpc_status_is_fault((unsigned)r->grpc_status)));
+	unsigned how = fault ? JUDGE_ANSWER : judged_ending(r->ending, answered);
 	const uint8_t *client;
 	size_t n;
 
