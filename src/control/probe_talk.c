@@ -13,6 +13,21 @@ want(struct probe *p, int events)
 	io_want(p->loop, &p->io, events);
 }
 
+/* What a read or a write returned; false: it comes again when there is more, or has failed and is told. */
+static bool
+has_gone_well(struct probe *p, ssize_t n, int events)
+{
+	char text[PROBE_REASON];
+
+	if (n >= 0)
+		return true;
+	if (io_would_block())
+		want(p, events);
+	else
+		probe_finish(p, probe_failure(p, text));
+	return false;
+}
+
 /* "HTTP/1.1 200 OK": the code, or 0 for a line that is no status line
  * (RFC 9112 section 4). */
 static unsigned
@@ -83,8 +98,6 @@ judge_probe(struct probe *p, bool ended)
 static void
 listen_to_it(struct probe *p)
 {
-	char text[PROBE_REASON];
-
 	for (;;) {
 		size_t most = sizeof(p->line) - p->got;
 		char *room = p->answer != NULL ? probe_answer_room(p->answer, &most) : p->line + p->got;
@@ -95,14 +108,8 @@ listen_to_it(struct probe *p)
 			return;
 		}
 		n = io_read(&p->io, room, most);
-		if (n < 0 && io_would_block()) {
-			want(p, EV_READ);
+		if (!has_gone_well(p, n, EV_READ))
 			return;
-		}
-		if (n < 0) {
-			probe_finish(p, probe_failure(p, text));
-			return;
-		}
 		p->got += p->answer == NULL ? (size_t)n : 0;
 		if (p->answer != NULL ? judge_whole(p, (size_t)n) : judge_probe(p, n == 0))
 			return;
@@ -112,19 +119,11 @@ listen_to_it(struct probe *p)
 static void
 hear_line(struct probe *p)
 {
-	char text[PROBE_REASON];
-
 	for (;;) {
 		ssize_t n = io_read(&p->io, p->line + p->got, sizeof(p->line) - p->got);
 
-		if (n < 0 && io_would_block()) {
-			want(p, EV_READ);
+		if (!has_gone_well(p, n, EV_READ))
 			return;
-		}
-		if (n < 0) {
-			probe_finish(p, probe_failure(p, text));
-			return;
-		}
 		p->got += (size_t)n;
 		if (n == 0 && p->got == 0) {
 			probe_finish(p, "closed the connection without an answer");
@@ -145,14 +144,8 @@ hear_step(struct probe *p)
 	char bytes[4096], text[PROBE_REASON];
 	ssize_t n = io_read(&p->io, bytes, sizeof(bytes));
 
-	if (n < 0 && io_would_block()) {
-		want(p, EV_READ);
+	if (!has_gone_well(p, n, EV_READ))
 		return false;
-	}
-	if (n < 0) {
-		probe_finish(p, probe_failure(p, text));
-		return false;
-	}
 	if (n == 0 && !p->datagram) {
 		probe_finish(p, buf_len(&p->steps.heard) == 0 ? "closed the connection without an answer" :
 								"closed the connection before it said what is expected");
@@ -168,17 +161,10 @@ hear_step(struct probe *p)
 static bool
 send_step(struct probe *p, const struct check_step *step)
 {
-	char text[PROBE_REASON];
 	ssize_t n = io_write(&p->io, step->bytes + p->steps.sent, step->n - p->steps.sent, false);
 
-	if (n < 0 && io_would_block()) {
-		want(p, EV_WRITE);
+	if (!has_gone_well(p, n, EV_WRITE))
 		return false;
-	}
-	if (n < 0) {
-		probe_finish(p, probe_failure(p, text));
-		return false;
-	}
 	p->steps.sent += (size_t)n;
 	return true;
 }
@@ -291,19 +277,11 @@ hear_call(struct probe *p)
 static bool
 say_until(struct probe *p, size_t end)
 {
-	char text[PROBE_REASON];
-
 	while (p->sent < end) {
 		ssize_t n = io_write(&p->io, p->send + p->sent, end - p->sent, false);
 
-		if (n < 0 && io_would_block()) {
-			want(p, EV_WRITE);
+		if (!has_gone_well(p, n, EV_WRITE))
 			return false;
-		}
-		if (n < 0) {
-			probe_finish(p, probe_failure(p, text));
-			return false;
-		}
 		p->sent += (size_t)n;
 	}
 	return true;
