@@ -1,7 +1,10 @@
 """Shares: both colors of a service have clients; each client stays on its side, and goes
 over once as the share grows."""
+import contextlib
 import json
 
+from helpers.http1 import Http, Reader
+from helpers.http2 import Http2
 from helpers.scale import scaled, until
 from helpers.upgrade import upgraded
 
@@ -178,3 +181,41 @@ def test_clients_of_a_color_that_is_down_are_served_by_the_other(web):
     teal.wait_log("share.restored", color="blue")
     until(lambda: greeting(teal, one) == "blue", "the worker knows")
     assert sides(teal, few) == found
+
+
+def named_site(conn, backend):
+    reader = Reader(conn)
+    while (m := reader.head()) is not None:
+        reader.body_of(m)
+        conn.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(backend.name)}\r\n\r\n{backend.name}".encode())
+
+
+def test_requests_follow_the_share_and_no_clients_connection_is_closed(web, backend):
+    """HTTP/1 by the request, HTTP/2 by the stream, and a client is on one side whichever it speaks."""
+    teal = web(green=[backend("green", named_site)], blue=[backend("blue", named_site)], mode="http", h2c=True,
+               top={"workers": 2}, idle_timeout=0)
+    few = CLIENTS[:100]
+    with contextlib.ExitStack() as all_open:
+        kept = {a: all_open.enter_context(Http(teal.address(), source=(a, 0))) for a in few}
+        kept["127.0.0.1"] = all_open.enter_context(Http(teal.address()))
+        streams = all_open.enter_context(Http2(teal.address()))
+
+        def ask_all():
+            found = {a: c.ask("/").body.decode() for a, c in kept.items()}
+            assert streams.get("/").body.decode() == found["127.0.0.1"]
+            return found
+        assert set(ask_all().values()) == {"green"}
+        before = set()
+        for percent in (20, 60, 90):
+            teal.ok("shift", "web", "blue", f"--to={percent}%")
+            found = ask_all()
+            check_share({a: found[a] for a in few}, percent)
+            assert before <= blues(found), "went back"
+            before = blues(found)
+            # By a new connection, on whichever worker.
+            for address in few[:10]:
+                with Http(teal.address(), source=(address, 0)) as c:
+                    assert c.ask("/").body.decode() == found[address]
+        teal.ok("shift", "web", "blue", "--to=100%")
+        assert set(ask_all().values()) == {"blue"}
+        assert not streams.goaways

@@ -105,6 +105,22 @@ def test_each_sender_has_a_backend_and_a_flip_moves_the_next(dns):
     assert line["epoch"] == 2
 
 
+def test_a_share_of_the_senders_gets_the_other_color_and_flows_stay(dns):
+    teal = dns(top={"workers": 2})
+    sources = [f"127.7.{i}.1" for i in range(100)]
+    teal.ok("shift", "dns", "blue", "--to=30%")
+    flows = {s: teal.asker(source=s) for s in sources}
+    sides = {s: flow.ask() for s, flow in flows.items()}
+    # Five sigma.
+    assert 30 - 23 <= list(sides.values()).count("blue") <= 30 + 23
+    assert {s: teal.asker(source=s).ask() for s in sources} == sides, "by another port, at another worker"
+    teal.ok("shift", "dns", "blue", "--to=70%")
+    assert {s: flow.ask() for s, flow in flows.items()} == sides
+    grown = {s: teal.asker(source=s).ask() for s in sources}
+    assert all(grown[s] == "blue" for s in sources if sides[s] == "blue")
+    assert 70 - 23 <= list(grown.values()).count("blue") <= 70 + 23
+
+
 def test_a_drain_ends_what_is_idle_and_its_deadline_the_rest(dns):
     teal = dns(drain={"timeout": 600.0, "idle": 5.0}, top={"workers": 1}, start=False)
     teal.start()
