@@ -24,6 +24,9 @@ extern const struct engine_class kernel_class;
 MUST_USE enum err kernel_open(struct kernel **out, struct ev_loop *loop, const struct config *config,
 			      struct service **services, size_t n, const char *owner, struct why *why);
 struct engine *kernel_engine(struct kernel *k);
+/* What its shortcut has counted, for the process that takes over: a descriptor, the caller's, for shortcut_inherit()
+ * there; -1: nothing. */
+int kernel_shortcut_counts(const struct kernel *k);
 /* Ends the threads.  The table stays, unless the engine was closed and
  * kernel.on_stop says otherwise: true when it is gone.  *kp is NULL on return. */
 bool kernel_free(struct kernel **kp);

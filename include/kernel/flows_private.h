@@ -63,10 +63,12 @@ struct flows {
 	struct ev_loop *loop;
 	ev_io news;
 	ev_timer pause;	/* news come in batches, not one by one */
+	double pause_length;	/* seconds: of the next one */
 	ev_timer tick;
 	struct shortcut *shortcut;	/* or NULL */
 	ev_io asks, links;	/* of it */
 	ev_timer ask_pause;	/* they come in batches, too */
+	double next_sweep;
 	int news_fd, ask_fd, dump_fd;
 	unsigned tag;
 	double correct_every, linger, crowded;
@@ -101,8 +103,8 @@ struct flows {
 struct flow *flows_track(struct flows *f, struct flow_fact *fact);
 /* It is no more, and nothing was said of it. */
 void flows_vanished(struct flows *f, struct flow *flow);
-/* Reads the news that wait; all of them. */
-void flows_read_news(struct flows *f);
+/* Reads the news that wait, all of them; how many. */
+unsigned flows_read_news(struct flows *f);
 /* Seconds without a packet, rather too few than too many. */
 double flows_idle(const struct flows *f, const struct flow *flow, const struct flow_fact *fact);
 double flows_age(const struct flows *f, const struct flow *flow);
@@ -157,6 +159,8 @@ void flows_shortcut_init(struct flows *f);
 void flows_shortcut_watch(struct flows *f, const struct service_config *s, struct backend *const *backends, size_t n);
 /* The timeouts that it is to set: those of f->patience. */
 void flows_shortcut_patience(struct flows *f);
+/* Forgets what is over, now and then: once events were lost nobody else does. */
+void flows_shortcut_sweep(struct flows *f);
 /* Adds what went by it to what conntrack has counted. */
 void flows_shortcut_add(struct flows *f, struct flow_fact *fact);
 

@@ -74,6 +74,8 @@ struct ruleset_config {
 	bool claims;	/* the tag is claimed against every other teald of the host */
 	const struct ruleset_service *services;
 	size_t n_services;	/* 0 to MARK_SERVICES */
+	const struct addr *sources;	/* of masqueraded flows, in turn; those of a family: none, the kernel's choice */
+	size_t n_sources;
 	/* Seconds that the elements that lead to a color live unless ruleset_renew()
 	 * comes in time; 0: for ever. */
 	double max_age;

@@ -19,6 +19,9 @@ struct ruleset_plan {
 	unsigned established;
 	const struct ruleset_service *services;
 	size_t n;
+	const struct addr *sources;	/* as in struct ruleset_config */
+	size_t n_sources;
+	bool sockets;	/* the kernel can tell packets of its own sockets */
 	uint16_t *numbers;	/* of each, in marks */
 };
 

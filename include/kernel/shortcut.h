@@ -27,6 +27,10 @@ struct shortcut;
  * unless everywhere, have no filters of a qdisc at their entrance, which would not see what it takes.  E_UNSUPPORTED and one line that says why where the kernel,
  * the rights or this build do not have what it takes: there is none then, *out is NULL. */
 MUST_USE enum err shortcut_open(struct shortcut **out, unsigned tag, bool everywhere, struct why *why);
+/* What it has counted, for a process that takes over: a descriptor, the caller's; and what the next
+ * shortcut_open() goes on with, consumed. */
+int shortcut_bequeath(const struct shortcut *s);
+void shortcut_inherit(int counts);
 /* *sp is NULL on return. */
 void shortcut_close(struct shortcut **sp);
 
@@ -43,6 +47,12 @@ void shortcut_read_asks(struct shortcut *s, shortcut_ask_fn *fn, void *arg);
 
 /* What has gone by it of that connection; false: nothing.  take: it is over, and forgotten. */
 MUST_USE bool shortcut_count(struct shortcut *s, const struct flow_tuple *tuple, bool take, struct shortcut_count *out);
+
+/* Forgets connections of which nothing has gone by for `idle` seconds and that is_alive() does not know: ends that
+ * nobody has told of.  is_alive sets alive[i] of the n tuples, at most SHORTCUT_SWEPT. */
+#define SHORTCUT_SWEPT 64
+typedef void shortcut_alive_fn(void *arg, const struct flow_tuple *tuples, unsigned n, bool *alive);
+void shortcut_sweep(struct shortcut *s, double idle, shortcut_alive_fn *is_alive, void *arg);
 
 /* Readable when interfaces come or change; then they are looked at again. */
 int shortcut_links_fd(const struct shortcut *s);

@@ -29,6 +29,7 @@
 enum service_mode { MODE_TCP, MODE_HTTP, MODE_UDP };
 enum engine_kind { ENGINE_PROXY, ENGINE_KERNEL };
 #define ENGINES 2
+#define KERNEL_SOURCES_MAX 64	/* kernel.source_addresses */
 #define KERNEL_SERVICES_MAX 4095	/* of engine "kernel" in one configuration: they are numbered in marks */
 enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_P2C, BALANCE_SOURCE_HASH };
 enum health_tls { HEALTH_TLS_AUTO, HEALTH_TLS_OFF, HEALTH_TLS_ON, HEALTH_TLS_OWN };
@@ -483,6 +484,9 @@ struct config {
 		enum on_stop on_stop;	/* keep */
 		unsigned tag;	/* in the marks of flows, 1 to 255; 0: made of the table's name */
 		enum shortcut_mode shortcut;	/* off */
+		/* Of this host, port 0: backends see masqueraded flows come from them in turn; none: the kernel's choice. */
+		struct addr *source_addresses;
+		size_t n_source_addresses;
 	} kernel;
 	struct notify_config *notify;	/* receivers of events, in the file's order */
 	size_t n_notify;	/* may be 0 */

@@ -450,6 +450,12 @@ kernel_engine(struct kernel *k)
 	return &k->engine;
 }
 
+int
+kernel_shortcut_counts(const struct kernel *k)
+{
+	return k->shortcut != NULL ? shortcut_bequeath(k->shortcut) : -1;
+}
+
 /* A stop may be expected to end the traffic: the log says that it does not. */
 static void
 say_kept(const struct kernel *k)

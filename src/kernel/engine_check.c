@@ -201,6 +201,17 @@ kernel_check(const struct config *config, void (*warn)(const char *text), struct
 			       read_limit("/proc/sys/net/netfilter/nf_conntrack_max"),
 			       read_limit("/proc/sys/net/netfilter/nf_conntrack_buckets"), text) != NULL)
 		warn(text);
+	for (size_t i = 0; i < config->kernel.n_source_addresses; i++) {
+		char address[ADDR_TEXT];
+
+		if (is_here(&config->kernel.source_addresses[i]))
+			continue;
+		snprintf(text, sizeof(text),
+			 "kernel.source_addresses: %s is no address of this host: connections that get it do not reach their backends; "
+			 "ip address add, or take it out",
+			 addr_format(&config->kernel.source_addresses[i], address));
+		warn(text);
+	}
 	n = flows_lacks(lacks);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(text, sizeof(text), "%s: %s; %s", lacks[i].setting, lacks[i].what, lacks[i].mend);

@@ -61,6 +61,8 @@ kernel_describe(const struct config *config, const char *owner)
 		.claims = true,
 		.services = list,
 		.n_services = n,
+		.sources = config->kernel.source_addresses,
+		.n_sources = config->kernel.n_source_addresses,
 		.max_age = lifetime(config),
 		.established = flows_established_timeout(),
 	};

@@ -345,5 +345,6 @@ flows_count_all(struct flows *f)
 	pause *= 0.9 + 0.2 * random_unit(&f->random);
 	f->next_count = clock_now() + (f->lost ? RECOUNT_SOON + RECOUNT_PAUSE * took : pause);
 	prune_places(f);
+	flows_shortcut_sweep(f);
 	f->adopted = true;
 }

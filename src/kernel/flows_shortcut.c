@@ -11,6 +11,9 @@
 
 /* Between two looks at what is asked for, seconds. */
 #define ASKS_EVERY 0.02
+/* Between two looks for connections whose end nobody has told of, and how long those have been silent, seconds. */
+#define SWEEP_EVERY 600.0
+#define SWEEP_IDLE 60.0
 
 struct asked {
 	struct flows *f;
@@ -110,6 +113,45 @@ flows_shortcut_patience(struct flows *f)
 	if (f->shortcut != NULL)
 		shortcut_timeouts(f->shortcut, f->patience.tcp[TCP_CONNTRACK_ESTABLISHED], f->patience.unacknowledged,
 				  f->patience.udp_stream);
+}
+
+/* -- what was left behind ---------------------------------------------------------- */
+
+struct living {
+	const struct flow_tuple *tuples;
+	unsigned n;
+	bool *alive;
+};
+
+static bool
+on_living(void *arg, struct flow_fact *fact)
+{
+	struct living *l = arg;
+
+	for (unsigned i = 0; i < l->n; i++)
+		l->alive[i] |= memcmp(&l->tuples[i], &fact->tuple, sizeof(fact->tuple)) == 0;
+	return true;
+}
+
+static void
+ask_who_lives(void *arg, const struct flow_tuple *tuples, unsigned n, bool *alive)
+{
+	struct flows *f = arg;
+	struct living l = { tuples, n, alive };
+	struct flow_batch batch = { 0 };
+
+	for (unsigned i = 0; i < n; i++)
+		flows_wire_add_get(&batch, &tuples[i]);
+	flows_wire_get(f->ask_fd, &batch, on_living, &l);
+}
+
+void
+flows_shortcut_sweep(struct flows *f)
+{
+	if (f->shortcut == NULL || f->now < f->next_sweep)
+		return;
+	shortcut_sweep(f->shortcut, SWEEP_IDLE, ask_who_lives, f);
+	f->next_sweep = f->now + SWEEP_EVERY;
 }
 
 void

@@ -6,8 +6,13 @@
 #include "base/log.h"
 #include "kernel/flows_private.h"
 
-/* News are read at once when they come alone, and this often when there are many. */
-#define NEWS_EVERY 0.02
+/* News are read at once when they come alone.  The more there are, the longer the pause until the next look, in
+ * seconds: to wake costs more than a single one does, and who needs exact counts (a flip, a drain, a count) reads them itself. */
+#define PAUSE_LEAST 0.02
+#define PAUSE_MOST 0.25
+/* So many in a look are many, so few are not. */
+#define NEWS_MANY 8
+#define NEWS_FEW 2
 #define ASK_EVERY 0.05
 #define ASK_MOST 4096
 #define ASK_AT_ONCE 64
@@ -20,11 +25,16 @@ static void
 on_events(struct ev_loop *loop, ev_io *w, int revents)
 {
 	struct flows *f = container_of(w, struct flows, news);
+	unsigned n;
 
 	(void)revents;
-	flows_read_news(f);
+	n = flows_read_news(f);
+	if (n >= NEWS_MANY && f->pause_length < PAUSE_MOST)
+		f->pause_length *= 1.5;
+	else if (n <= NEWS_FEW)
+		f->pause_length = PAUSE_LEAST;
 	ev_io_stop(loop, &f->news);
-	ev_timer_set(&f->pause, NEWS_EVERY, 0.0);
+	ev_timer_set(&f->pause, f->pause_length, 0.0);
 	ev_timer_start(loop, &f->pause);
 }
 
@@ -164,6 +174,7 @@ flows_thread_init(struct flows *f)
 	f->next_ask = f->now + 3600.0;
 	ev_io_init(&f->news, on_events, f->news_fd, EV_READ);
 	ev_init(&f->pause, on_pause);
+	f->pause_length = PAUSE_LEAST;
 	ev_init(&f->tick, flows_on_tick);
 	flows_shortcut_init(f);
 	measure_usage(f);

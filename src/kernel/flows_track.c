@@ -416,19 +416,21 @@ wait_for_log(struct flows *f)
 	}
 }
 
-void
+unsigned
 flows_read_news(struct flows *f)
 {
-	bool lost = false, more;
+	unsigned n, total = 0;
+	bool lost = false;
 
 	do {
 		flows_look_at_clock(f);
-		more = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_fact, f, &lost) >= NEWS_AT_ONCE;
+		n = flows_wire_read(f->news_fd, NEWS_AT_ONCE, on_fact, f, &lost);
+		total += n;
 		wait_for_log(f);
-	} while (more && !atomic_load_explicit(&f->stop, memory_order_relaxed));
+	} while (n >= NEWS_AT_ONCE && !atomic_load_explicit(&f->stop, memory_order_relaxed));
 	take_out_early(f);
 	if (!lost)
-		return;
+		return total;
 	/* What was lost is found by counting. */
 	atomic_fetch_add_explicit(&f->overruns, 1, memory_order_relaxed);
 	f->lost = true;
@@ -442,6 +444,7 @@ flows_read_news(struct flows *f)
 			    "connections began and ended faster than they were read; counts were corrected, "
 			    "some access lines are missing"));
 	}
+	return total;
 }
 
 /* -- services ------------------------------------------------------------ */

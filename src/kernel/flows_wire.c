@@ -182,6 +182,9 @@ flows_wire_read(int fd, unsigned most, flow_fact_fn *fn, void *arg, bool *lost)
 					(void)fn(arg, &fact);
 		}
 		total += (unsigned)n;
+		/* Fewer than there was room for: that was all of them. */
+		if (n < NEWS_AT_ONCE)
+			break;
 	}
 	return total;
 }

@@ -2,6 +2,7 @@
  * letters.
  * Thread: main; the thread is ruleset_thread.c. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/thread.h"
@@ -59,6 +60,21 @@ ruleset_on_gone(void *arg)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* By a rule that asks for the socket of a packet, in a table that goes with the transaction that makes it. */
+static bool
+knows_sockets(struct nft *nft)
+{
+	int id = (int)getpid();
+	struct why ignored;
+	char *text = must_printf("create table inet teal_probe_%d\nadd chain inet teal_probe_%d probe\n"
+				 "add rule inet teal_probe_%d probe socket wildcard 0\ndelete table inet teal_probe_%d\n",
+				 id, id, id, id);
+	bool knows = nft_run(nft, text, &ignored) == OK;
+
+	free(text);
+	return knows;
+}
+
 enum err
 ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const struct ruleset_calls *calls,
 	     struct ruleset **out, struct why *why)
@@ -79,7 +95,9 @@ ruleset_open(struct ev_loop *loop, const struct ruleset_config *config, const st
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&r->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	if ((e = nft_open(&r->nft, why)) != OK || (e = adopt_table(r, why)) != OK ||
+	if ((e = nft_open(&r->nft, why)) == OK)
+		r->plan.sockets = config->n_services > 0 && knows_sockets(r->nft);
+	if (e != OK || (e = adopt_table(r, why)) != OK ||
 	    (e = nft_watch_open(&r->watch, loop, r->plan.table, nft_port(r->nft), ruleset_on_gone, r, why)) !=
 		    OK) {
 		free_ruleset(r);

@@ -264,6 +264,32 @@ write_edge(struct layout *l, const struct ruleset_plan *p)
 	end_chain(l);
 }
 
+/* The kernel tries few of an address' ports before it gives up, so each flow has the next address. */
+static void
+write_sources(struct layout *l, const struct ruleset_plan *p, int family)
+{
+	char text[INET6_ADDRSTRLEN];
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_sources; i++)
+		n += addr_family(&p->sources[i]) == family;
+	if (n == 0)
+		return;
+	fprintf(l->f, "\t\tmeta nfproto %s snat %s to numgen inc mod %zu map { ", family == AF_INET ? "ipv4" : "ipv6",
+		family == AF_INET ? "ip" : "ip6", n);
+	n = 0;
+	for (size_t i = 0; i < p->n_sources; i++) {
+		const struct addr *a = &p->sources[i];
+
+		if (addr_family(a) != family)
+			continue;
+		inet_ntop(family, family == AF_INET ? (const void *)&a->u.in.sin_addr : &a->u.in6.sin6_addr, text, sizeof(text));
+		fprintf(l->f, "%s%zu : %s", n > 0 ? ", " : "", n, text);
+		n++;
+	}
+	fputs(" }\n", l->f);
+}
+
 static void
 write_inner(struct layout *l, const struct ruleset_plan *p, const struct features *f)
 {
@@ -276,6 +302,8 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 		chain(l, "hide");
 		fputs("\t\tupdate @from4 { ip daddr . meta l4proto . th dport }\n", l->f);
 		fputs("\t\tupdate @from6 { ip6 daddr . meta l4proto . th dport }\n", l->f);
+		write_sources(l, p, AF_INET);
+		write_sources(l, p, AF_INET6);
 		fputs("\t\tmasquerade\n", l->f);
 		end_chain(l);
 	}
@@ -288,6 +316,11 @@ write_inner(struct layout *l, const struct ruleset_plan *p, const struct feature
 	fputs("\t\treject with tcp reset\n", l->f);
 	end_chain(l);
 	chain(l, "door");
+	/* A connection that another program of this host had at the address before there were rules, and that
+	 * conntrack did not know: it has a socket here. */
+	if (p->sockets)
+		fputs("\t\tmeta l4proto tcp tcp flags & (fin|syn|rst|ack) != syn socket wildcard 0 ct mark set 0x00000000 accept\n",
+		      l->f);
 	fputs("\t\tmeta l4proto tcp tcp flags & (fin|syn|rst|ack) != syn goto stray\n", l->f);
 	if (f->doors)
 		fprintf(l->f, "\t\tct mark & 0x%08x vmap @doors\n", MARK_SERVICE | MARK_ENTRANCE);

@@ -21,6 +21,9 @@ ruleset_plan_init(struct ruleset_plan *p, const struct ruleset_config *config)
 		.established = config->established > 0 ? config->established : 432000,
 		.services = config->services,
 		.n = config->n_services,
+		.sources = config->sources,
+		.n_sources = config->n_sources,
+		.sockets = true,
 		.numbers = must_array(config->n_services + 1, sizeof(*p->numbers)),
 	};
 	CHECK(strlen(config->table) <= RULESET_TABLE_MAX && strlen(config->owner) <= 100);

@@ -2,9 +2,12 @@
  * maps.  Thread: see the header. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -26,7 +29,7 @@ extern const char shortcut_object[], shortcut_object_end[];
 #define FUNCTIONS(X) \
 	X(libbpf_set_print) X(libbpf_get_error) X(bpf_object__open_mem) X(bpf_object__load) X(bpf_object__close) \
 	X(bpf_object__find_program_by_name) X(bpf_program__fd) X(bpf_object__find_map_fd_by_name) X(bpf_map_update_elem) \
-	X(bpf_map_lookup_elem) X(bpf_map_delete_elem) X(ring_buffer__new) X(ring_buffer__consume) X(ring_buffer__epoll_fd) \
+	X(bpf_map_lookup_elem) X(bpf_map_delete_elem) X(bpf_map_get_next_key) X(bpf_map__reuse_fd) X(bpf_object__find_map_by_name) X(ring_buffer__new) X(ring_buffer__consume) X(ring_buffer__epoll_fd) \
 	X(ring_buffer__free)
 
 #define POINTER(name) static typeof(name) *lib_##name;
@@ -44,6 +47,19 @@ open_library(struct why *why)
 	return true;
 }
 
+static struct flow_tuple
+tuple_of_key(const struct shortcut_key *key)
+{
+	struct flow_tuple t = { .family = key->family == 6 ? AF_INET6 : AF_INET,
+				.protocol = key->protocol,
+				.src_port = key->src_port,
+				.dst_port = key->dst_port };
+
+	memcpy(t.src, key->src, sizeof(t.src));
+	memcpy(t.dst, key->dst, sizeof(t.dst));
+	return t;
+}
+
 /* The first line of what libbpf complains of, for our own. */
 static char complaint[160];
 
@@ -56,21 +72,40 @@ on_complaint(enum libbpf_print_level level, const char *format, va_list args)
 	return 0;
 }
 
+/* The map of a process that gave way; -1: none. */
+static int inherited = -1;
+
+static void
+forget_inherited(void)
+{
+	if (inherited >= 0)
+		close(inherited);
+	inherited = -1;
+}
+
+void
+shortcut_inherit(int counts)
+{
+	forget_inherited();
+	inherited = counts;
+}
+
+int
+shortcut_bequeath(const struct shortcut *s)
+{
+	return fcntl(s->counts, F_DUPFD_CLOEXEC, 0);
+}
+
 static int
 on_ask(void *arg, void *data, size_t size)
 {
 	struct shortcut *s = arg;
 	const struct shortcut_ask *a = data;
-	struct flow_tuple t = { .family = AF_INET };
+	struct flow_tuple t;
 
 	if (size < sizeof(*a))
 		return 0;
-	t.family = a->key.family == 6 ? AF_INET6 : AF_INET;
-	t.protocol = a->key.protocol;
-	t.src_port = a->key.src_port;
-	t.dst_port = a->key.dst_port;
-	memcpy(t.src, a->key.src, sizeof(t.src));
-	memcpy(t.dst, a->key.dst, sizeof(t.dst));
+	t = tuple_of_key(&a->key);
 	if (s->on_ask != NULL)
 		s->on_ask(s->arg, &t, (enum shortcut_asks)a->what);
 	return 0;
@@ -87,8 +122,18 @@ load_program(struct shortcut *s, struct why *why)
 	error = (int)lib_libbpf_get_error(s->object);
 	if (error != 0)
 		s->object = NULL;
-	else
+	else if (inherited >= 0)
+		error = lib_bpf_map__reuse_fd(lib_bpf_object__find_map_by_name(s->object, "counts"), inherited);
+	if (error == 0)
 		error = lib_bpf_object__load(s->object);
+	/* One of another build's form counts from 0. */
+	if (error != 0 && inherited >= 0) {
+		if (s->object != NULL)
+			lib_bpf_object__close(s->object);
+		forget_inherited();
+		return load_program(s, why);
+	}
+	forget_inherited();
 	if (error != 0)
 		return why_set(why, E_UNSUPPORTED, "the kernel does not take the program: %s%s%s%s",
 			       error == -EPERM ? "CAP_BPF and CAP_PERFMON are missing" : strerror(-error),
@@ -208,6 +253,46 @@ shortcut_count(struct shortcut *s, const struct flow_tuple *tuple, bool take, st
 	return true;
 }
 
+/* Those of the keys that nobody knows. */
+static void
+forget_dead(struct shortcut *s, const struct shortcut_key *keys, unsigned n, shortcut_alive_fn *is_alive, void *arg)
+{
+	struct flow_tuple tuples[SHORTCUT_SWEPT];
+	bool alive[SHORTCUT_SWEPT] = { false };
+
+	for (unsigned i = 0; i < n; i++)
+		tuples[i] = tuple_of_key(&keys[i]);
+	is_alive(arg, tuples, n, alive);
+	for (unsigned i = 0; i < n; i++)
+		if (!alive[i])
+			(void)lib_bpf_map_delete_elem(s->counts, &keys[i]);
+}
+
+void
+shortcut_sweep(struct shortcut *s, double idle, shortcut_alive_fn *is_alive, void *arg)
+{
+	struct shortcut_key keys[SHORTCUT_SWEPT], key, next;
+	struct shortcut_count c;
+	struct timespec now;
+	unsigned n = 0;
+	bool more;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	/* The next one is asked for before this one may go: from one that is gone the walk would begin anew. */
+	more = lib_bpf_map_get_next_key(s->counts, NULL, &next) == 0;
+	while (more) {
+		key = next;
+		more = lib_bpf_map_get_next_key(s->counts, &key, &next) == 0;
+		if (lib_bpf_map_lookup_elem(s->counts, &key, &c) == 0 &&
+		    (double)now.tv_sec - (double)c.last / 1e9 >= idle)
+			keys[n++] = key;
+		if (n == SHORTCUT_SWEPT || (n > 0 && !more)) {
+			forget_dead(s, keys, n, is_alive, arg);
+			n = 0;
+		}
+	}
+}
+
 void
 shortcut_map_link(struct shortcut *s, unsigned index, bool on)
 {
@@ -236,7 +321,15 @@ shortcut_close(struct shortcut **sp)
 	CHECK(*sp == NULL);
 }
 
+void
+shortcut_inherit(int counts)
+{
+	close(counts);
+}
+
 /* Without one nobody calls these. */
+int shortcut_bequeath(const struct shortcut *s) { (void)s; return -1; }
+void shortcut_sweep(struct shortcut *s, double idle, shortcut_alive_fn *fn, void *arg) { (void)s; (void)idle; (void)fn; (void)arg; }
 void shortcut_port(struct shortcut *s, unsigned protocol, unsigned port, uint8_t what) { (void)s; (void)protocol; (void)port; (void)what; }
 void shortcut_timeouts(struct shortcut *s, uint32_t a, uint32_t b, uint32_t c) { (void)s; (void)a; (void)b; (void)c; }
 int shortcut_asks_fd(const struct shortcut *s) { (void)s; return -1; }

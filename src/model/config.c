@@ -294,6 +294,7 @@ config_clear(struct config *c)
 	free(c->observe.password_file);
 	secret_free(&c->observe.password);
 	free(c->kernel.table);
+	free(c->kernel.source_addresses);
 	roles_free(c);
 	notify_config_free(c);
 	pools_free(c);

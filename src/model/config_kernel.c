@@ -1,5 +1,6 @@
 /* config_kernel.c - what services of engine "kernel" have, and what that engine
  * cannot do: it passes packets on and terminates nothing.  Start-up thread only. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/config_draft.h"
@@ -25,11 +26,50 @@ key_table(const struct cursor *c, const struct key *k, const config_setting_t *s
 		key_text(c, k, s);
 }
 
+static void
+read_source(const struct cursor *c, const config_setting_t *item, struct draft *d)
+{
+	struct addr *list = d->c.kernel.source_addresses, a;
+	size_t n = d->c.kernel.n_source_addresses;
+
+	if (!addr_parse_ip(config_setting_get_string(item), 0, &a)) {
+		cursor_key_error(c, item, "\"%s\" is not an IP address (without port)", show(config_setting_get_string(item)).s);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (addr_equal(&list[i], &a)) {
+			cursor_key_error(c, item, "%s is there twice", show(config_setting_get_string(item)).s);
+			return;
+		}
+	list[d->c.kernel.n_source_addresses++] = a;
+}
+
+static void
+key_source_addresses(const struct cursor *c, const struct key *k, const config_setting_t *s)
+{
+	struct draft *d = c->base;
+
+	(void)k;
+	free(d->c.kernel.source_addresses);
+	d->c.kernel.source_addresses = NULL;
+	d->c.kernel.n_source_addresses = 0;
+	if (!cursor_texts(c, s, "an address of this host"))
+		return;
+	if (cursor_items(s) > KERNEL_SOURCES_MAX) {
+		cursor_key_error(c, s, "%zu addresses; %d at most", cursor_items(s), KERNEL_SOURCES_MAX);
+		return;
+	}
+	d->c.kernel.source_addresses = must_array(cursor_items(s) + 1, sizeof(struct addr));
+	for (size_t i = 0; i < cursor_items(s); i++)
+		read_source(c, cursor_item(s, i), d);
+}
+
 const struct key kernel_keys[] = {
 	{ KEY("table", key_table), AT(table) },
 	{ KEY("on_stop", key_word), AT(on_stop), .words = on_stop_words },
 	{ KEY("tag", key_count), AT(tag), .max = 255 },
 	{ KEY("shortcut", key_word), AT(shortcut), .words = shortcut_words },
+	{ KEY("source_addresses", key_source_addresses) },
 	{ 0 },
 };
 

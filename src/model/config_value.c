@@ -217,6 +217,13 @@ put_admin_listen(struct buf *out, const void *base, const struct key *k)
 }
 
 static void
+put_source_addresses(struct buf *out, const void *base, const struct key *k)
+{
+	(void)k;
+	config_value_addresses(out, whole(base)->kernel.source_addresses, whole(base)->kernel.n_source_addresses);
+}
+
+static void
 put_roles(struct buf *out, const void *base, const struct key *k)
 {
 	const struct config *c = whole(base);
@@ -392,6 +399,7 @@ static const struct {
 	{ "observe.password_file", put_observe_password },
 	{ "log.access", put_access },
 	{ "kernel.table", put_text },
+	{ "kernel.source_addresses", put_source_addresses },
 	{ "log.syslog.address", syslog_address_value },
 	{ "log.syslog.facility", syslog_facility_value },
 	{ "notify", notify_value },

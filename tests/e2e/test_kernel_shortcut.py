@@ -50,6 +50,14 @@ class Watched:
                                      "--orig-port-src", self.port, "--orig-port-dst", WEB)
         return sum(map(int, re.findall(r"packets=(\d+)", text)))
 
+    def left(self, to=None):
+        """Seconds that its entry has; to: after it was made to have so many."""
+        which = ("-p", "tcp", "--orig-port-src", self.port, "--orig-port-dst", WEB)
+        family = ("-f", "ipv6" if self.six else "ipv4")
+        if to:
+            self.topology.hop.run("conntrack", *family, "-U", *which, "-t", to)
+        return int(re.search(r"tcp +6 (\d+) ", self.topology.hop.run("conntrack", *family, "-L", *which))[1])
+
     def passes_by(self):
         """Ten messages, twenty packets at least, of which the hooks see none."""
         self.echo(20)
@@ -74,6 +82,9 @@ def test_what_is_established_passes_the_hooks_by_and_all_else_is_as_ever(topolog
     assert stage.counted("web") == {"green": 2, "blue": 0}
     held = {c["client"].rpartition(":")[2]: c for c in t.ok("drain", "web")["connections"]}
     assert first.said < held[str(first.port)]["bytes_in"] < 2 * first.said
+    # A packet that passes by lets it live as long as any other does, though the entry was about to expire.
+    first.left(to=60)
+    until(lambda: first.echo() or first.left() > 60, "it has its time again")
     # Its end is told as any other's, with the bytes that nobody else has counted.
     first.client.close()
     line = t.wait_log("tcp.session", end="done")
@@ -138,3 +149,17 @@ def test_filters_of_others_are_left_alone_and_interfaces_come_and_go(topology, c
     topology.hop.ip("link delete second")
     until(lambda: shortcut(t)["interfaces"] in ("inside,outside", "outside,inside"), "and forgotten")
     c.echo()
+
+
+def test_what_it_has_counted_survives_an_upgrade(topology, closing, teal, built):
+    stage = Stage(topology, closing, teal, top={"kernel": {"shortcut": "on"}}, start=False)
+    t = stage.teal.start(supervised=True)
+    built(t)
+    c = Watched(stage, False)
+    until(c.passes_by, "it is taken")
+    before = t.serving()
+    assert t.ok("upgrade")["to"]["pid"] != before
+    until(c.passes_by, "it takes what was taken before")
+    c.client.close()
+    line = t.wait_log("tcp.session", end="done")
+    assert c.said < line["bytes_in"] < 2 * c.said and c.said < line["bytes_out"] < 2 * c.said, line

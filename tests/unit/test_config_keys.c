@@ -79,6 +79,7 @@ static const struct sample top_samples[] = {
 	{ "kernel.table", "kernel: { table = \"other\"; };", NULL },
 	{ "kernel.on_stop", "kernel: { on_stop = \"remove\"; };", NULL },
 	{ "kernel.tag", "kernel: { tag = 7; };", NULL },
+	{ "kernel.source_addresses", "kernel: { source_addresses = [\"10.0.0.5\", \"fd00::5\"]; };", NULL },
 	{ "kernel.shortcut", "kernel: { shortcut = \"auto\"; };", NULL },
 	{ "node_pools.main", "node_pools: { main = [\"10.0.0.1\"]; };", NULL },
 	{ "groups.all", "groups: { all = [\"shop\"]; };", NULL },

@@ -27,6 +27,8 @@ struct engine *kernel_services_engine(struct kernel_services *f);
 /* Deletes the tables of earlier configurations once everything is served, so that no
  * client meets a gap; f may be NULL. */
 void kernel_services_start(struct kernel_services *f, const struct control *control);
+/* What goes to the process that takes over, for shortcut_inherit(): a descriptor, or -1; f may be NULL. */
+int kernel_services_bequeath(const struct kernel_services *f);
 /* Ends the engine; *fp is NULL on return. */
 void kernel_services_close(struct kernel_services **fp);
 

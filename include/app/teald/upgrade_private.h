@@ -28,6 +28,7 @@ struct upgrade {
 	struct other_generation other;
 	int channels[FDS_MAX];	/* of the successor's that is prepared */
 	unsigned n_channels;
+	int shortcut_counts;	/* of the kernel engine, for the successor; -1: none */
 	bool is_prepared;	/* the successor at the other end of the line */
 	double asked, frozen, yielded;	/* clock_now() */
 	double deadline;	/* of what is waited for */

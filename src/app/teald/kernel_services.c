@@ -283,6 +283,12 @@ kernel_services_engine(struct kernel_services *f)
 	return f != NULL && f->kernel != NULL ? kernel_engine(f->kernel) : NULL;
 }
 
+int
+kernel_services_bequeath(const struct kernel_services *f)
+{
+	return f != NULL && f->kernel != NULL ? kernel_shortcut_counts(f->kernel) : -1;
+}
+
 void
 kernel_services_start(struct kernel_services *f, const struct control *control)
 {

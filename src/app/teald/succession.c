@@ -19,6 +19,7 @@
 #include "base/version.h"
 #include "control/peer.h"
 #include "data/handover.h"
+#include "kernel/shortcut.h"
 #include "model/config_keys.h"
 #include "store/state_disk.h"
 
@@ -256,6 +257,10 @@ succession_on_message(struct peer_line *l, uint16_t type, struct str row, int *f
 		return;
 	case SUCCESSION_YOURS:
 		upgrade_inherit(row);
+		if (n > 0) {
+			shortcut_inherit(fds[0]);
+			fds[0] = -1;
+		}
 		(void)succession_u64(row, SUCCESSION_T_HANGUP, &reload);
 		succession_take(s, s->other.format == SUCCESSION_FORMAT, reload != 0);
 		return;

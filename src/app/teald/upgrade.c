@@ -460,7 +460,7 @@ upgrade_new(const struct upgrade_parts *parts)
 {
 	struct upgrade *u = must_alloc(sizeof(*u));
 
-	*u = (struct upgrade){ .parts = *parts, .loop = parts->control->loop };
+	*u = (struct upgrade){ .parts = *parts, .loop = parts->control->loop, .shortcut_counts = -1 };
 	ev_timer_init(&u->look, upgrade_on_look, LOOK, LOOK);
 	supervised_on_word(upgrade_on_word, u);
 	the = u;

@@ -64,7 +64,8 @@ say_yours(struct upgrade *u)
 	upgrade_bequeath(&row);
 	/* What commands asked for has gone with them: this is a SIGHUP. */
 	tlv_u64(&row, SUCCESSION_T_HANGUP, reload_is_awaited(u->parts.control->reloads));
-	(void)line_send(&u->line, SUCCESSION_YOURS, &row, NULL, 0);
+	(void)line_send(&u->line, SUCCESSION_YOURS, &row, &u->shortcut_counts, u->shortcut_counts >= 0);
+	u->shortcut_counts = -1;
 	buf_free(&row);
 }
 
@@ -141,6 +142,7 @@ upgrade_on_yielded(void *arg)
 	store->close(&store);
 	if (kernel != NULL)
 		control_drop_engine(c, kernel);
+	u->shortcut_counts = kernel_services_bequeath(*u->parts.kernel_services);
 	kernel_services_close(u->parts.kernel_services);
 	handed_yield();
 	c->life = LIFE_YIELDED;
