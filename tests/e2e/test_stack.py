@@ -365,7 +365,8 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
     f[0].ctl("flip", "web", "green")
     stack.wait_for("TealFlipFailed", service="web")
     stand_in = closing.add(stacks.StandIn(ports.hold(), page(f[0]) + "teal_conntrack_insert_failed_total 0\n"
-                                          + 'teal_bake_rollbacks_failed_total{service="web"} 0\n'))
+                                          + 'teal_bake_rollbacks_failed_total{service="web"} 0\n'
+                                          + 'teal_bake_verdicts_total{service="web",to="blue",verdict="rolled_back"} 0\n'))
     stack.watch("other", stand_in.address)
     until(lambda: len(stack.query("up")) == 4, "scraped")
     stand_in.page = page(f[0], teal_service_epoch=1, teal_service_applied_epoch=0, teal_drain_overdue_seconds=3600,
@@ -376,11 +377,12 @@ def test_a_fleet_fires_the_rest(fleet, redis, proxy, stack, ports, closing):
     stand_in.page += "teal_conntrack_entries 90\nteal_conntrack_max_entries 100\nteal_kernel_trouble 1\n"
     stand_in.page += "teal_conntrack_insert_failed_total 1000\n"
     stand_in.page += 'teal_bake_rollbacks_failed_total{service="web"} 3\n'
+    stand_in.page += 'teal_bake_verdicts_total{service="web",to="blue",verdict="rolled_back"} 1\n'
     stand_in.page += 'teal_udp_flows{service="dns"} 95\nteal_udp_flows_max{service="dns"} 100\n'
     stand_in.page += 'teal_node_watch_up{pool="main"} 0\nteal_node_watch_age_seconds{pool="main"} 400\n'
     stand_in.page += 'teal_node_watch_leader{pool="main"} 0\n'
     stack.wait_for("TealConnectionTableFull", "TealKernelPortsUsedUp", "TealKernelTrouble", fleet="other")
-    stack.wait_for("TealBakeRollbackFailed", service="web", fleet="other")
+    stack.wait_for("TealBakeRollbackFailed", "TealBakeRolledBack", service="web", fleet="other")
     stack.wait_for("TealUdpFlowsNearLimit", fleet="other")
     stack.wait_for("TealFellBack", "TealEpochWentBack", "TealFlipNotApplied", "TealDrainOverdue", "TealDescriptorsLow",
                    "TealCertificateExpires", "TealCertificateExpiresSoon", "TealNodeWatchStale", "TealNodeWatchLeaderless",
