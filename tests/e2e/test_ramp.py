@@ -1,7 +1,8 @@
 """A ramp: a share that grows by itself, step by step, until the color is active."""
 from test_shares import CLIENTS, blues, refused, share_of, sides
 
-from helpers.scale import until
+from helpers.scale import BUILD, until
+from helpers.terminal import Terminal
 from helpers.upgrade import upgraded
 
 FEW = CLIENTS[:100]
@@ -40,7 +41,7 @@ def test_a_ramp_ends_as_a_flip_and_moves_nobody_back(web):
     assert teal.ok("rollback", "web")["active"] == "green"
 
 
-def test_a_step_that_is_refused_is_tried_again(web):
+def test_a_step_that_is_refused_is_tried_again(web, closing):
     teal = web(clock=True)
     with teal.admin() as a:
         a.send("flip", "web", "blue", *STEPS)
@@ -49,6 +50,8 @@ def test_a_step_that_is_refused_is_tried_again(web):
         teal.clock.move(3600)
         assert teal.wait_log("ramp.held")["error"] == "locked"
         assert "lunch" in teal.status()["share"]["ramp"]["held"] and share_of(teal) == ("blue", 20)
+        seen = closing.add(Terminal(str(BUILD / "tealctl"), "-s", teal.admin_path, "status", columns=400))
+        seen.until("blue has 20% of the clients, step 1 of 3, the next is refused: web is locked by")
         assert teal.metrics().get("teal_ramp_held", service="web") == 1
         # Told once, however often it is tried; nor does it fill the history.
         teal.clock.move(10)

@@ -97,6 +97,14 @@ note_cell(struct table *t, json_t *service)
 		buf_printf(&b, "%s", buf_len(&b) > 0 ? "; " : "");
 		say_into(&b, &plain, service, "claimed by {claimed.by} until {claimed.until:time}: {claimed.reason}");
 	}
+	if (json_has(service, "share")) {
+		buf_printf(&b, "%s", buf_len(&b) > 0 ? "; " : "");
+		say_into(&b, &plain, service, "{share.color} has {share.percent}% of the clients");
+		if (json_has(service, "share.ramp"))
+			say_into(&b, &plain, service, ", step {share.ramp.step} of {share.ramp.of}");
+		if (json_has(service, "share.ramp.held"))
+			say_into(&b, &plain, service, ", the next is refused: {share.ramp.held}");
+	}
 	if (draining != NULL) {
 		buf_printf(&b, "%s%s drains", buf_len(&b) > 0 ? "; " : "", draining);
 		if (json_is_number(json_at(service, "drain.deadline_in")))
