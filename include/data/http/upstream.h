@@ -44,6 +44,7 @@ struct upstream {
 	struct deadline deadline;	/* idle */
 	unsigned tls_turn;	/* the lane's, as it was dialed */
 	double since;	/* worker->now: idle, or dialed */
+	double emptied;	/* worker->now: the last read took all that was in the socket; 0: it may not have */
 	unsigned turn;	/* idle: of the loop, when it became so */
 };
 

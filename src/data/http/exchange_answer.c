@@ -73,6 +73,7 @@ move_down(struct exchange *x)
 {
 	struct str surplus;
 
+	x->upstream->emptied = 0;
 	switch (x->stream->ops->write_body(x->stream, &x->down, &x->upstream->io, &surplus)) {
 	case PUMP_OK:
 		if (surplus.n > 0)
@@ -428,17 +429,19 @@ exchange_read_answer(struct exchange *x)
 	if (room < most)
 		most = room;
 	if (x->part == NULL) {
-		n = io_read(&u->io, buffers->buffer, most);
+		p = buffers->buffer;
 	} else {
 		p = buf_reserve(&x->part->bytes, PIECE);
 		if (p == NULL)
 			return bad(x, http1_reason_words(HTTP1_HEAD_LONG));
-		n = io_read(&u->io, p, room < PIECE ? room : PIECE);
+		most = room < PIECE ? room : PIECE;
 	}
+	n = io_read(&u->io, p, most);
 	if (n < 0 && io_would_block())
 		return true;
 	if (n <= 0)
 		return upstream_lost(x, n);
+	u->emptied = (size_t)n < most && io_is_plain(&u->io) ? x->dial.lane->worker->now : 0;
 	if (x->part == NULL) {
 		begin_answer_head(x, h);
 		full = (size_t)n == most && x->stream->ops->room == NULL;

@@ -216,18 +216,20 @@ upstream_dial(struct lane *l, struct backend *b, bool *pending)
  * there, so that no event is pending where nothing has come.  That is good for
  * connections that were idle when this turn's poll was made, if it reported all
  * (WORKER_EVENTS) and was not long ago: between the poll
- * and now something may have come.  Otherwise the socket is asked.
- * How the last answer was read does not matter: unread bytes behind its end are in
- * the socket, and those that were read have kept the connection out of the pool. */
+ * and now something may have come.  It is as good for those whose last read, as short a time ago, has
+ * taken all that was there: what of it lay behind the answer's end has kept the connection out of the pool.
+ * Otherwise the socket is asked. */
 static bool
 has_spoken(struct upstream *u, bool ask)
 {
 	const struct worker *w = u->lane->worker;
+	double known = u->emptied;
 
 	if (ev_is_pending(&u->io.watcher))
 		return true;
-	if (!ask && u->turn != ev_iteration(w->loop) && w->events < WORKER_EVENTS &&
-	    clock_now() - w->now < POLL_AGE)
+	if (u->turn != ev_iteration(w->loop) && w->events < WORKER_EVENTS)
+		known = w->now;
+	if (!ask && clock_now() - known < POLL_AGE)
 		return false;
 	return !io_is_quiet(&u->io);
 }
