@@ -16,6 +16,7 @@ struct hpack_encoder {
 	uint16_t own;	/* no larger than this, whatever the peer takes */
 	uint16_t least;	/* the smallest limit since the last block */
 	bool resized;	/* the next block begins with sizes */
+	uint32_t judged;	/* fields whose code depended on what was met before, modulo 2^32 */
 	uint8_t added;	/* entries so far, modulo 256: the newest one's number */
 	uint8_t newest[HPACK_BUCKETS];	/* number of the newest entry whose name hashes so */
 	uint64_t seen

@@ -52,6 +52,7 @@ struct hpack_entry {
 struct hpack_table {
 	char *data;	/* lines, oldest first, each behind the other; NULL: no memory yet */
 	struct hpack_entry *ring;
+	uint64_t changes;	/* so far, of what a block comes to: the same number, the same meaning */
 	uint32_t size;	/* by section 4.1 */
 	uint32_t most;	/* its limit now */
 	uint32_t cap;	/* bytes of data, but for HPACK_STEP that may be read behind them */

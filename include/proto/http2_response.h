@@ -14,6 +14,18 @@
  * is as it was. */
 size_t http2_response_write(struct str head, struct hpack_encoder *encoder, char *out);
 
+/* The same line by line. */
+struct http2_response {
+	struct str head;
+	size_t at;	/* where its next line begins */
+	struct hpack_encoder *encoder;
+	bool switched;	/* 101 */
+};
+/* The status; the first byte behind it, NULL: it begins with no status line. */
+char *http2_response_begin(struct http2_response *r, struct str head, struct hpack_encoder *encoder, char *out);
+/* The next line; NULL: there is none. */
+char *http2_response_line(struct http2_response *r, char *out);
+
 /* Trailers: lines as http1_body_piece() passes them on (HTTP1_PIECE_TRAILER), each with its CRLF. */
 size_t http2_trailers_encode(struct str lines, struct hpack_encoder *encoder, char *out);
 

@@ -26,6 +26,7 @@ hpack_decoder_limit(struct hpack_decoder *d, uint32_t limit)
 	d->limit = limit;
 	/* RFC 9113 section 4.3.1: the size has to be said before the next field. */
 	d->lowered |= limit < d->table.most;
+	d->table.changes++;
 }
 
 struct block {

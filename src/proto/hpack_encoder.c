@@ -83,6 +83,7 @@ hpack_encode_begin(struct hpack_encoder *e, char *out)
 	if (!e->resized)
 		return out;
 	e->resized = false;
+	e->table.changes++;
 	/* Both, where it was smaller in between (section 4.2). */
 	if (e->least < e->table.most)
 		out = put_integer(out, 0x20, 5, e->least);
@@ -264,6 +265,7 @@ encode_lower(struct hpack_encoder *e, char *out, struct str name, struct str val
 		return put_integer(out, 0x80, 7, f.whole);
 	switch (how) {
 	case HPACK_USUAL:
+		e->judged++;
 		/* Of one whose values differ each time the name is worth an entry. */
 		if (name.n + value.n + HPACK_ENTRY > SHARE(e->table.most) ||
 		    !(met_before(e, hash * 31 + hash_text(value)) || (f.name == 0 && met_before(e, hash))) ||
@@ -279,10 +281,33 @@ encode_lower(struct hpack_encoder *e, char *out, struct str name, struct str val
 	return put_literal(out, 0, 4, f.name, name, value, false);
 }
 
+#define EIGHT UINT64_C(0x0101010101010101)
+
+/* Eight characters of a token: none is beyond ASCII. */
+static uint64_t
+lower_eight(uint64_t v)
+{
+	uint64_t from_a = v + EIGHT * (0x80 - 'A'), beyond_z = v + EIGHT * (0x7f - 'Z');
+
+	return v | ((from_a & ~beyond_z & EIGHT * 0x80) >> 2);
+}
+
 /* Letters of a token. */
 static void
 to_lower(char *to, struct str name)
 {
+	uint64_t last;
+
+	if (name.n >= 8) {
+		last = lower_eight(http1_load8(name.p + name.n - 8));
+		for (size_t i = 0; i + 8 < name.n; i += 8) {
+			uint64_t v = lower_eight(http1_load8(name.p + i));
+
+			memcpy(to + i, &v, 8);
+		}
+		memcpy(to + name.n - 8, &last, 8);
+		return;
+	}
 	for (size_t i = 0; i < name.n; i++)
 		to[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] | 0x20) : name.p[i];
 }

@@ -85,9 +85,12 @@ hpack_table_init(struct hpack_table *t, uint32_t most)
 void
 hpack_table_free(struct hpack_table *t)
 {
+	uint64_t changes = t->changes + 1;
+
 	free(t->data);
 	free(t->ring);
 	hpack_table_init(t, t->most);
+	t->changes = changes;
 }
 
 static void
@@ -106,6 +109,7 @@ void
 hpack_table_resize(struct hpack_table *t, uint32_t most)
 {
 	CHECK(most <= HPACK_TABLE_MOST);
+	t->changes++;
 	evict_until(t, most);
 	t->most = most;
 	if (most == 0)
@@ -163,6 +167,7 @@ hpack_table_add(struct hpack_table *t, const char *line, size_t name_n, size_t v
 {
 	size_t size = name_n + value_n + HPACK_ENTRY, n = hpack_line_n(name_n, value_n);
 
+	t->changes++;
 	if (size > t->most) {
 		evict_until(t, 0);
 		return true;

@@ -33,21 +33,38 @@ read_status_line(struct str head, size_t *at)
 	return status >= 100 ? status : 0;
 }
 
+char *
+http2_response_begin(struct http2_response *r, struct str head, struct hpack_encoder *encoder, char *out)
+{
+	unsigned status;
+
+	*r = (struct http2_response){ .head = head, .encoder = encoder };
+	status = read_status_line(head, &r->at);
+	if (status == 0)
+		return NULL;
+	r->switched = status == 101;
+	return hpack_encode_status(encoder, hpack_encode_begin(encoder, out), r->switched ? 200 : status);
+}
+
+char *
+http2_response_line(struct http2_response *r, char *out)
+{
+	struct http1_field_line line;
+
+	if (!http1_next_line(r->head, &r->at, &line))
+		return NULL;
+	return is_of_http2(&line, r->switched) ? hpack_encode(r->encoder, out, line.name, line.value, HPACK_USUAL) : out;
+}
+
 size_t
 http2_response_write(struct str head, struct hpack_encoder *encoder, char *out)
 {
-	struct http1_field_line line;
-	size_t at = 0;
-	unsigned status = read_status_line(head, &at);
-	char *p;
+	struct http2_response r;
+	char *end = NULL;
 
-	if (status == 0)
-		return 0;
-	p = hpack_encode_status(encoder, hpack_encode_begin(encoder, out), status == 101 ? 200 : status);
-	while (http1_next_line(head, &at, &line))
-		if (is_of_http2(&line, status == 101))
-			p = hpack_encode(encoder, p, line.name, line.value, HPACK_USUAL);
-	return (size_t)(p - out);
+	for (char *p = http2_response_begin(&r, head, encoder, out); p != NULL; p = http2_response_line(&r, p))
+		end = p;
+	return end != NULL ? (size_t)(end - out) : 0;
 }
 
 size_t

@@ -118,6 +118,8 @@ void http_conn_begin_reading(struct http_conn *c);
 void http_conn_read(struct http_conn *c);
 /* READING: takes what is kept, request by request, as long as each is over at once, and waits for more. */
 void http_conn_run(struct http_conn *c);
+/* Of a client's requests. */
+struct http1_limits http_conn_head_limits(const struct http_conn *c);
 /* Ready for the first byte of a request, by the client's limits; in the worker's buffers. */
 struct http1_head *http_conn_begin_head(struct http_conn *c);
 /* Bytes behind the request under way: kept for the next one.  False:

@@ -15,6 +15,7 @@
 #include "data/http/http_conn.h"
 #include "proto/hpack_decoder.h"
 #include "proto/hpack_encoder.h"
+#include "proto/http2_cache.h"
 #include "proto/http2_frame.h"
 #include "net/ws_key.h"
 
@@ -51,6 +52,7 @@ struct http2_pace {
 
 struct http2_conn {
 	uint32_t magic;
+	uint64_t number;	/* of the worker's: the cache knows it by that */
 	bool settled;	/* preface and first SETTINGS have come */
 	bool leaving;	/* a first GOAWAY was sent, or the last */
 	bool left;	/* the last one was: no stream above last_id */
@@ -95,6 +97,8 @@ struct http2_buffers {
 	struct link upstreams_due;	/* http2_upstream.due */
 	struct link upstreams_ended;	/* http2_upstream.link */
 	struct link calls_ended;	/* http2_call.link */
+	struct http2_cache *cache;
+	uint64_t numbers;	/* http2_conn.number, the last one's */
 	struct hpack_fields fields;	/* of the block that is being read */
 	uint32_t fields_room;	/* of them */
 	char *text;	/* the head of its request, or trailers */

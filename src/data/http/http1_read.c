@@ -46,17 +46,24 @@ http_conn_put_back(struct http_conn *c, const char *p, size_t n)
 	return buf_append(&c->in, p, n);
 }
 
-struct http1_head *
-http_conn_begin_head(struct http_conn *c)
+struct http1_limits
+http_conn_head_limits(const struct http_conn *c)
 {
-	struct http1_head *h = &c->lane->worker->http->request;
 	const struct http_config *hc = http_config_of(c);
-	const struct http1_limits limits = {
+
+	return (struct http1_limits){
 		.head = (uint32_t)hc->max_header_size,
 		.target = (uint32_t)hc->max_uri,
 		.headers = (uint16_t)hc->max_headers,
 		.utf8_target = hc->target_utf8 == TARGET_UTF8_PASS,
 	};
+}
+
+struct http1_head *
+http_conn_begin_head(struct http_conn *c)
+{
+	struct http1_head *h = &c->lane->worker->http->request;
+	const struct http1_limits limits = http_conn_head_limits(c);
 
 	http1_head_init(h, limits.head);
 	http1_head_limit(h, &limits);

@@ -31,7 +31,7 @@ http2_send_block(struct http2_stream *st, struct str text, bool trailers, bool e
 	if (p == NULL)
 		return 0;
 	n = trailers ? http2_trailers_encode(text, &h->encoder, p + HTTP2_FRAME_HEAD) :
-		       http2_response_write(text, &h->encoder, p + HTTP2_FRAME_HEAD);
+		       http2_cache_write_response(http2_worker(h)->http2->cache, h->number, text, &h->encoder, p + HTTP2_FRAME_HEAD);
 	if (n == 0 && !trailers)
 		return 0;
 	n = http2_frame_block(p, n, st->id, end, h->peer.frame);

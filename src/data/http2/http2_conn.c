@@ -496,6 +496,7 @@ begin_connection(struct http_conn *c)
 		return false;
 	h->magic = HTTP2_CONN_MAGIC;
 	h->c = c;
+	h->number = ++c->lane->worker->http2->numbers;
 	c->versed = h;
 	c->state = HTTP_CONN_VERSED;
 	list_init(&h->streams);
@@ -582,6 +583,8 @@ fit_http2(struct worker *w, const struct config *config)
 		return;
 	if (b == NULL) {
 		b = w->http2 = must_alloc(sizeof(*b));
+		b->cache = http2_cache_new();
+		CHECK(b->cache != NULL);
 		list_init(&b->due);
 		list_init(&b->ended);
 		list_init(&b->upstreams_due);
@@ -619,6 +622,7 @@ destroy_http2(struct worker *w)
 	free(w->http2->fields.fields);
 	free(w->http2->fields.text);
 	free(w->http2->text);
+	http2_cache_free(w->http2->cache);
 	free(w->http2);
 	w->http2 = NULL;
 }

@@ -96,39 +96,63 @@ ws_key(struct http2_buffers *b)
 	return b->ws_key;
 }
 
-static void
-take_request(struct http2_conn *h, struct http2_stream *st, size_t bytes)
+/* The block that begins a stream, and what it comes to. */
+struct opening {
+	struct str block;
+	struct http2_cache_terms terms;
+	struct http2_request request;
+	const struct http1_head *known;	/* the cache's; NULL: its fields are those that were read */
+};
+
+/* Of fields that were read: the text of their head in HTTP/1.1. */
+static enum http2_reason
+write_request(struct http2_buffers *b, struct opening *o)
+{
+	o->request = (struct http2_request){ .end_stream = o->terms.end_stream, .connect_protocol = true, .websocket_key = ws_key(b) };
+	return b->fields.over != HTTP2_FINE ? b->fields.over : http2_request_write(&b->fields, &o->request, b->text, b->room);
+}
+
+static const struct http1_head *
+read_request(struct http2_conn *h, const struct opening *o)
 {
 	struct http2_buffers *b = http2_worker(h)->http2;
-	struct http_conn *c = h->c;
-	struct http2_request r = { .end_stream = st->recv_done,
-				   .connect_protocol = true,
-				   .websocket_key = ws_key(b) };
-	enum http2_reason reason = b->fields.over;
-	struct http1_head *head;
+	struct http1_head *head = http_conn_begin_head(h->c);
 
-	if (reason == HTTP2_FINE)
-		reason = http2_request_write(&b->fields, &r, b->text, b->room);
+	if (http1_head_parse(head, b->text, o->request.n) == HTTP1_DONE && !o->request.websocket &&
+	    h->decoder.table.changes == o->terms.changes)
+		http2_cache_keep_request(b->cache, &o->terms, o->block, &o->request, head);
+	return head;
+}
+
+static void
+take_request(struct http2_conn *h, struct http2_stream *st, struct opening *o)
+{
+	struct http2_buffers *b = http2_worker(h)->http2;
+	enum http2_reason reason = o->known != NULL ? HTTP2_FINE : write_request(b, o);
+	const struct http2_request *r = &o->request;
+	const struct http1_head *head = o->known;
+
 	if (reason != HTTP2_FINE) {
-		refuse_stream(h, st, reason, bytes);
+		refuse_stream(h, st, reason, o->block.n);
 		return;
 	}
-	st->has_length = r.has_length;
-	st->left = r.length;
-	st->chunked = r.chunked;
-	if (r.websocket) {
+	st->has_length = r->has_length;
+	st->left = r->length;
+	st->chunked = r->chunked;
+	if (r->websocket) {
 		b->keyed = false;
-		if (!http2_tunnel_new(st, r.websocket_key)) {
+		if (!http2_tunnel_new(st, r->websocket_key)) {
 			http2_stream_reset(st, HTTP2_REFUSED_STREAM);
 			return;
 		}
 	}
-	http2_stream_count_head(st, r.n);
-	head = http_conn_begin_head(c);
-	if (http1_head_parse(head, b->text, r.n) == HTTP1_DONE)
-		(void)http_request_take(c, &st->stream, head, b->text, head->length);
+	http2_stream_count_head(st, r->n);
+	if (head == NULL)
+		head = read_request(h, o);
+	if (head->verdict == HTTP1_DONE)
+		(void)http_request_take(h->c, &st->stream, head, (char *)(uintptr_t)head->base, head->length);
 	else
-		http_request_bad(c, &st->stream, head, bytes);
+		http_request_bad(h->c, &st->stream, head, o->block.n);
 }
 
 /* A new one, of which nothing is looked at; what follows of it is on its way. */
@@ -140,7 +164,7 @@ refuse_new(struct http2_conn *h, uint32_t id)
 }
 
 static void
-begin_stream(struct http2_conn *h, uint32_t id, uint8_t flags, size_t bytes)
+begin_stream(struct http2_conn *h, uint32_t id, struct opening *o)
 {
 	const struct http2_config *hc = http2_config_of(h);
 	const struct http_config *config = &h->c->lane->config->http;
@@ -173,11 +197,11 @@ begin_stream(struct http2_conn *h, uint32_t id, uint8_t flags, size_t bytes)
 	/* The goodbye's runs on: a client that does not answer it may not put it off by one request more. */
 	if (!h->leaving)
 		deadline_disarm(&c->deadline);
-	st->recv_done = flags & HTTP2_F_END_STREAM;
+	st->recv_done = o->terms.end_stream;
 	/* Its listener has gone, or it has had its share: what is under way is served. */
 	if (!http_conn_follow(c) || (config->max_requests > 0 && c->stream.requests >= config->max_requests))
 		c->stream.keep = false;
-	take_request(h, st, bytes);
+	take_request(h, st, o);
 	if (!c->stream.keep && c->state == HTTP_CONN_VERSED)
 		http2_version.leave(c);
 }
@@ -225,11 +249,28 @@ take_block(struct http2_conn *h, uint32_t id, uint8_t flags, struct str block)
 	struct hpack_fields *fields = &http2_worker(h)->http2->fields;
 	const struct http2_config *hc = http2_config_of(h);
 	struct http2_stream *st = http2_stream_find(h, id);
+	struct opening o = { .block = block };
 	enum http2_reason reason;
 	bool reset = false;
 
 	fields->max_fields = hc->max_fields;
 	fields->max_size = (uint32_t)hc->max_header_size;
+	if (st == NULL && id > h->last_id) {
+		o.terms = (struct http2_cache_terms){
+			.connection = h->number,
+			.changes = h->decoder.table.changes,
+			.end_stream = flags & HTTP2_F_END_STREAM,
+			.max_fields = fields->max_fields,
+			.max_size = fields->max_size,
+			.limits = http_conn_head_limits(h->c),
+		};
+		o.known = http2_cache_find_request(http2_worker(h)->http2->cache, &o.terms, block, &o.request);
+	}
+	if (o.known != NULL) {
+		h->last_id = id;
+		begin_stream(h, id, &o);
+		return HTTP2_FINE;
+	}
 	reason = hpack_decode(&h->decoder, block, fields);
 	if (reason != HTTP2_FINE)
 		return fault(h, reason);
@@ -243,7 +284,7 @@ take_block(struct http2_conn *h, uint32_t id, uint8_t flags, struct str block)
 		return reset ? HTTP2_FINE : fault(h, known ? HTTP2_STREAM_GONE : HTTP2_STREAM_OLD);
 	}
 	h->last_id = id;
-	begin_stream(h, id, flags, block.n);
+	begin_stream(h, id, &o);
 	return HTTP2_FINE;
 }
 
