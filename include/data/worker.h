@@ -9,6 +9,7 @@
 #include <ev.h>
 #include <pthread.h>
 
+#include "base/free_list.h"
 #include "base/list.h"
 #include "data/access.h"
 #include "data/queue.h"
@@ -99,6 +100,7 @@ struct worker {
 	struct link forgetting;	/* struct forget_letter, of lanes that are leaving */
 	struct link ended[WAITER_KINDS];	/* sessions, exchanges, flows, clients to be freed when this turn is over */
 	struct link ended_upstreams;	/* likewise */
+	struct free_list spare_exchanges;
 	ev_prepare reap;	/* last thing before waiting: timeouts, and what has ended is freed */
 	ev_check wake;	/* first thing after waiting: what time is it? */
 	uint64_t random;	/* for spread */

@@ -413,6 +413,7 @@ worker_destroy(struct worker *w)
 	pipes_free(&w->buffers.pipes);
 	free(w->buffers.buffer);
 	free(w->http);
+	free_list_drop(&w->spare_exchanges);
 	if (w->proxy->version != NULL)
 		w->proxy->version->destroy(w);
 	free(w->udp);

@@ -12,6 +12,8 @@
 #include "data/http/upstream.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
+/* Bytes of most requests, with what the log line wants. */
+#define EXCHANGE_ROOM 512
 
 /* A response head that came in pieces. */
 struct exchange_part {
@@ -62,6 +64,7 @@ struct exchange {
 	bool grpc;	/* a call of gRPC: its messages come when there are any */
 	double asked;	/* seconds from dial.born until the backend was, last */
 	double first_byte;	/* seconds from dial.born until the answer's head was there; < 0: it is not */
+	char room[EXCHANGE_ROOM];	/* `text`, where that is no longer */
 };
 
 struct http1_host;
@@ -86,6 +89,8 @@ void exchange_abort(struct exchange *x, enum ending ending);
 
 /* -- between exchange.c and exchange_*.c ------------------------------------- */
 
+/* x->text is not used any more. */
+void exchange_drop_text(struct exchange *x);
 /* x->text: the head, what of the body is in hand, and behind it what is asked of it later.  False
  * without memory, or room for the head. */
 MUST_USE bool exchange_compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host,

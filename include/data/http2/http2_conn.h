@@ -12,6 +12,7 @@
 #define DATA_HTTP2_CONN_H
 
 #include "base/buf.h"
+#include "base/free_list.h"
 #include "data/http/http_conn.h"
 #include "proto/hpack_decoder.h"
 #include "proto/hpack_encoder.h"
@@ -94,6 +95,7 @@ struct http2_conn {
 struct http2_buffers {
 	struct link due;	/* http2_conn.due */
 	struct link ended;	/* http2_stream.link */
+	struct free_list spare_streams;
 	struct link upstreams_due;	/* http2_upstream.due */
 	struct link upstreams_ended;	/* http2_upstream.link */
 	struct link calls_ended;	/* http2_call.link */

@@ -86,8 +86,7 @@ exchange_end(struct exchange *x, enum ending ending, const char *reason)
 	pump_end(&x->up, &w->buffers);
 	pump_end(&x->down, &w->buffers);
 	exchange_forget_part(x);
-	free(x->text);
-	x->text = NULL;
+	exchange_drop_text(x);
 	dial_end(&x->dial);
 	x->stream->exchange = NULL;
 	/* Its place on the backend is free. */
@@ -496,6 +495,7 @@ static void
 begin_exchange(struct exchange *x, struct http_stream *s, const struct endpoint *peer, struct lane *l,
 	       const struct http1_head *h, enum entrance entrance)
 {
+	memset(x, 0, offsetof(struct exchange, room));
 	x->magic = EXCHANGE_MAGIC;
 	x->dial.lane = l;
 	x->dial.peer = *peer;
@@ -526,7 +526,7 @@ size_t
 exchange_begin(struct http_stream *s, const struct endpoint *peer, struct lane *l, const struct http1_head *h, const struct http1_host *host,
 	       const struct http1_body *body, enum entrance entrance, char *p, size_t n)
 {
-	struct exchange *x = calloc(1, sizeof(*x));
+	struct exchange *x = free_list_take(&l->worker->spare_exchanges, sizeof(*x));
 	size_t length = h->length, in_hand = n - length, taken = 0;
 	enum pump_result result = PUMP_OK;
 

@@ -96,6 +96,14 @@ room_for_protocols(const struct exchange *x, const struct http1_head *h)
 	return x->upgrade ? h->length : 0;
 }
 
+void
+exchange_drop_text(struct exchange *x)
+{
+	if (x->text != x->room)
+		free(x->text);
+	x->text = NULL;
+}
+
 bool
 exchange_compose(struct exchange *x, const struct http1_head *h, const struct http1_host *host, const char *body,
 		 size_t n)
@@ -104,7 +112,7 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	struct str agent = http1_head_get(h, HTTP1_USER_AGENT), id = http1_edit_request_id(h);
 	char made[HTTP_ID];
 	struct trace trace;
-	size_t head, at = 0;
+	size_t head, all, at = 0;
 	const char *space;
 
 	if (id.n == 0) {
@@ -114,7 +122,10 @@ exchange_compose(struct exchange *x, const struct http1_head *h, const struct ht
 	} else {
 		head = compose_request(x, h, host, STR(""), &trace);
 	}
-	x->text = head > 0 ? malloc(head + n + agent.n + id.n + host->authority.n + trace.id.n + room_for_protocols(x, h)) : NULL;
+	if (head == 0)
+		return false;
+	all = head + n + agent.n + id.n + host->authority.n + trace.id.n + room_for_protocols(x, h);
+	x->text = all <= sizeof(x->room) ? x->room : malloc(all);
 	if (x->text == NULL)
 		return false;
 	append(x->text, &at, (struct str){ buffers->out, head });
@@ -150,7 +161,7 @@ exchange_compose_again(struct exchange *x)
 	memcpy(text, x->text, x->n_text);
 	memcpy(text + x->n_text, kept.p, kept.n);
 	memcpy(text + x->n_text + kept.n, x->text + x->n_text, end - x->n_text);
-	free(x->text);
+	exchange_drop_text(x);
 	x->text = text;
 	for (unsigned i = 0; i < ARRAY_LEN(behind); i++)
 		behind[i]->at += (uint32_t)kept.n;

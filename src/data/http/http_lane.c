@@ -287,7 +287,7 @@ reap_http(struct worker *w)
 		CHECK(permit_is_empty(&x->dial.permit));
 		list_remove(it);
 		x->magic = 0;
-		free(x);
+		free_list_give(&w->spare_exchanges, x);
 	}
 	if (w->http2 != NULL) {
 		v->reap(w);

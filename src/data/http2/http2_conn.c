@@ -610,7 +610,7 @@ reap_http2(struct worker *w)
 
 		list_remove(it);
 		st->magic = 0;
-		free(st);
+		free_list_give(&w->http2->spare_streams, st);
 	}
 }
 
@@ -622,6 +622,7 @@ destroy_http2(struct worker *w)
 	free(w->http2->fields.fields);
 	free(w->http2->fields.text);
 	free(w->http2->text);
+	free_list_drop(&w->http2->spare_streams);
 	http2_cache_free(w->http2->cache);
 	free(w->http2);
 	w->http2 = NULL;

@@ -362,13 +362,14 @@ make_room_for_gone(struct http2_conn *h)
 struct http2_stream *
 http2_stream_new(struct http2_conn *h, uint32_t id)
 {
-	struct http2_stream *st = make_room_for_gone(h) ? calloc(1, sizeof(*st)) : NULL;
+	struct http2_stream *st = make_room_for_gone(h) ? free_list_take(&http2_worker(h)->http2->spare_streams, sizeof(*st)) : NULL;
 	struct http_stream *own = &h->c->stream;
 
 	if (st == NULL) {
 		http2_count(h, HTTP2_MEMORY);
 		return NULL;
 	}
+	memset(st, 0, sizeof(*st));
 	st->magic = HTTP2_STREAM_MAGIC;
 	st->id = id;
 	st->conn = h;
