@@ -27,6 +27,9 @@ struct hpack_encoder {
  * The peer's table is HPACK_TABLE_DEFAULT until it says something else. */
 void hpack_encoder_init(struct hpack_encoder *e, uint32_t own);
 void hpack_encoder_free(struct hpack_encoder *e);
+/* Its table is empty and takes no memory until it is used again.  Nothing is told: the peer's entries are only older ones that are not
+ * referred to any more. */
+void hpack_encoder_forget(struct hpack_encoder *e);
 /* The peer says another SETTINGS_HEADER_TABLE_SIZE: before it is acknowledged.  Of several in one frame
  * first the smallest, then the last (http2_settings.table_least, .table). */
 void hpack_encoder_limit(struct hpack_encoder *e, uint32_t limit);

@@ -70,6 +70,9 @@ void hpack_table_free(struct hpack_table *t);
 /* Evicts what does not fit any more; at 0 the memory goes, too. */
 void hpack_table_resize(struct hpack_table *t, uint32_t most);
 
+/* Gives back the memory that it does not need for what it has; without memory it stays as it is. */
+void hpack_table_trim(struct hpack_table *t);
+
 /* Adds an entry as the newest; line: hpack_line_n() bytes, not in the table.  One that is larger than the whole
  * table empties it (section 4.4) and is not there.  False: no memory, and the table is as it was
  * or emptier. */

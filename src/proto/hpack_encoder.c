@@ -34,6 +34,12 @@ hpack_encoder_free(struct hpack_encoder *e)
 }
 
 void
+hpack_encoder_forget(struct hpack_encoder *e)
+{
+	hpack_table_free(&e->table);
+}
+
+void
 hpack_encoder_limit(struct hpack_encoder *e, uint32_t limit)
 {
 	uint32_t most = limit < e->own ? limit : e->own;

@@ -116,10 +116,10 @@ hpack_table_resize(struct hpack_table *t, uint32_t most)
 		hpack_table_free(t);
 }
 
+/* A power of two, and enough for what it has. */
 static bool
-grow_ring(struct hpack_table *t)
+fit_ring(struct hpack_table *t, unsigned places)
 {
-	unsigned places = t->places == 0 ? FIRST_PLACES : t->places * 2u;
 	struct hpack_entry *ring = malloc(places * sizeof(*ring));
 
 	if (ring == NULL)
@@ -133,17 +133,22 @@ grow_ring(struct hpack_table *t)
 	return true;
 }
 
+static bool
+grow_ring(struct hpack_table *t)
+{
+	return fit_ring(t, t->places == 0 ? FIRST_PLACES : t->places * 2u);
+}
+
 /* Room for n more bytes behind the newest line: the live ones move to the front, of a larger block when they fill
  * more than half of this one. */
 static bool
 evict_for(struct hpack_table *t, size_t n)
 {
 	uint16_t from = t->count > 0 ? t->ring[t->first].at : (uint16_t)(t->base + t->used);
-	size_t dead = (uint16_t)(from - t->base), live = t->used - dead,
-	       cap = t->cap == 0 ? FIRST_CAP : t->cap;
+	size_t dead = (uint16_t)(from - t->base), live = t->used - dead, cap = FIRST_CAP;
 	char *data = t->data;
 
-	while (cap < live + n || (cap < t->most && live + n > cap / 4 * 3))
+	while (cap < t->cap || cap < live + n || (cap < t->most && live + n > cap / 4 * 3))
 		cap *= 2;
 	if (cap > t->cap) {
 		data = malloc(cap + HPACK_STEP);
@@ -159,6 +164,32 @@ evict_for(struct hpack_table *t, size_t n)
 	t->base = from;
 	t->used = (uint32_t)live;
 	return true;
+}
+
+void
+hpack_table_trim(struct hpack_table *t)
+{
+	unsigned places = FIRST_PLACES;
+	uint32_t dead, live;
+	char *data;
+
+	if (t->count == 0) {
+		hpack_table_free(t);
+		return;
+	}
+	while (places < t->count)
+		places *= 2;
+	if (places < t->places && !fit_ring(t, places))
+		return;
+	dead = (uint16_t)(t->ring[t->first].at - t->base);
+	live = t->used - dead;
+	if (live == t->cap || (data = malloc(live + HPACK_STEP)) == NULL)
+		return;
+	memcpy(data, t->data + dead, live);
+	free(t->data);
+	t->data = data;
+	t->cap = t->used = live;
+	t->base = t->ring[t->first].at;
 }
 
 bool

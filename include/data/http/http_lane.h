@@ -7,12 +7,14 @@
 #include "data/http/http_own.h"
 #include "data/lane.h"
 
-#define HTTP_CLOCKS 11
+#define HTTP_CLOCKS 12
 /* Buckets of the table of pools. */
 #define HTTP_POOLS 64
 /* In a tick of the worker so many first requests of clients get a connection to a
  * backend of their own, though others are kept. */
 #define HTTP_FRESH 5
+/* Seconds without a request after which a connection of HTTP/2 gives back memory. */
+#define HTTP_TRIM 1.0
 /* Seconds that a client has to read our last answer. */
 #define HTTP_LINGER 2.0
 /* Seconds in all in which a client may still send after our last word: an upload
@@ -40,7 +42,7 @@ struct http_lane {
 			struct deadline_list *request_clock, *keepalive_clock, *linger_clock,
 				*client_queue_clock;
 			struct deadline_list *response_clock, *idle_clock, *pace_clock, *stall_clock,
-				*rest_clock, *look_clock, *pool_clock;
+				*rest_clock, *trim_clock, *look_clock, *pool_clock;
 		};
 		struct deadline_list *clocks[HTTP_CLOCKS];	/* all of them */
 	};

@@ -38,6 +38,8 @@ struct http_version {
 
 	/* Of a lane's stall_clock: it has had something to send for a while. */
 	void (*stalled)(struct deadline *d);
+	/* Of its trim_clock: nothing has been under way for a while. */
+	void (*trim)(struct deadline *d);
 	/* Of its rest_clock: the rest of a request that is answered does not come. */
 	void (*rest_expired)(struct deadline *d);
 

@@ -84,6 +84,7 @@ struct http2_conn {
 	uint8_t block_flags, continuations;
 	size_t held;	/* bytes of answers that windows hold back, of all streams */
 	struct deadline stall;	/* while there is something to send */
+	struct deadline trim;	/* while there are no streams */
 	double progress;	/* worker->now: its socket took something last, or it had nothing to take */
 	struct http2_rates rates;
 	uint32_t *gone;	/* owned, from the first stream on: ids, doubled; the lowest bit: not reset by us */
@@ -169,6 +170,8 @@ void http2_wake(struct http2_conn *h);
 void http2_credit(struct http2_conn *h, uint32_t n);
 void http2_stall_watch(struct http2_conn *h);
 void http2_stalled(struct deadline *d);
+/* It has been without streams for a while: what it can do without is freed. */
+void http2_trim(struct deadline *d);
 
 /* -- http2_read.c -- */
 

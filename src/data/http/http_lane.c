@@ -37,6 +37,7 @@ set_http_terms(struct lane *l)
 	worker_set_clock(w, &hl->pace_clock, pace, exchange_pace_expired);
 	worker_set_clock(w, &hl->stall_clock, h->http2.stall_timeout / 4, w->proxy->version->stalled);
 	worker_set_clock(w, &hl->rest_clock, HTTP_LINGER, w->proxy->version->rest_expired);
+	worker_set_clock(w, &hl->trim_clock, HTTP_TRIM, w->proxy->version->trim);
 	worker_set_clock(w, &hl->look_clock, HTTP2_UPSTREAM_LOOK, http2_upstream_look);
 	worker_set_clock(w, &hl->pool_clock, h->pool_idle, upstream_expired);
 }

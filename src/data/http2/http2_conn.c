@@ -344,6 +344,7 @@ http2_conn_settle(struct http2_conn *h)
 	if (h->n_streams > 0 || c->state != HTTP_CONN_VERSED || h->broken)
 		return;
 	http2_make_due(h);
+	deadline_arm(c->lane->http->trim_clock, &h->trim, w->now);
 	if (h->left)
 		close_when_sent(h);
 	else if (!h->leaving)
@@ -416,6 +417,16 @@ http2_stalled(struct deadline *d)
 	/* Looked at again in a quarter of the time. */
 	if (left || buf_len(&h->out) > 0)
 		deadline_arm(h->c->lane->http->stall_clock, d, w->now);
+}
+
+void
+http2_trim(struct deadline *d)
+{
+	struct http2_conn *h = container_of(d, struct http2_conn, trim);
+
+	CHECK(h->magic == HTTP2_CONN_MAGIC);
+	hpack_table_trim(&h->decoder.table);
+	hpack_encoder_forget(&h->encoder);
 }
 
 /* -- events ---------------------------------------------------------------------------- */
@@ -503,11 +514,12 @@ begin_connection(struct http_conn *c)
 	list_init(&h->ready);
 	list_init(&h->due);
 	deadline_init(&h->stall);
+	deadline_init(&h->trim);
 	h->peer = HTTP2_SETTINGS_INITIAL;
 	h->send_window = HTTP2_WINDOW_DEFAULT;
 	h->rates.since = c->lane->worker->now;
 	hpack_decoder_init(&h->decoder, HPACK_TABLE_DEFAULT);
-	hpack_encoder_init(&h->encoder, HPACK_TABLE_DEFAULT);
+	hpack_encoder_init(&h->encoder, HPACK_TABLE_DEFAULT / 2);
 	c->stream.keep = true;
 	/* Its streams and tables are this process'. */
 	c->stream.stays = true;
@@ -534,6 +546,7 @@ end_http2(struct http_conn *c, enum ending ending)
 	list_remove(&h->due);
 	list_remove(&h->ready);
 	deadline_disarm(&h->stall);
+	deadline_disarm(&h->trim);
 	buf_free(&h->out);
 	buf_free(&h->block);
 }
@@ -640,6 +653,7 @@ const struct http_version http2_version = {
 	.end = end_http2,
 	.free = free_http2,
 	.stalled = http2_stalled,
+	.trim = http2_trim,
 	.rest_expired = http2_rest_expired,
 	.fit = fit_http2,
 	.flush = flush_http2,

@@ -17,6 +17,8 @@
 #define HEAD_LEAST 4096
 /* But where much is held already the heads come in pieces: then all streams that there may be have theirs read. */
 #define HEAD_PIECE 256
+/* Streams that have ended are remembered, so many at first. */
+#define GONE_FIRST 32
 
 /* -- the request ------------------------------------------------------------------- */
 
@@ -340,21 +342,24 @@ const struct http_stream_ops http2_stream_ops = {
 
 /* -- its life ------------------------------------------------------------------------- */
 
-/* False without memory. */
+/* Room for more of those that have ended; false: there are as many as may be, or memory is out. */
 static bool
 make_room_for_gone(struct http2_conn *h)
 {
 	const struct http2_config *hc = http2_config_of(h);
 	uint32_t resets = hc->max_resets > 0 && hc->max_resets < HTTP2_GONE_RESETS ? hc->max_resets : HTTP2_GONE_RESETS;
-	uint32_t room = hc->max_streams + resets, *gone;
+	uint32_t most = hc->max_streams + resets, room = h->gone_room > 0 ? 2 * h->gone_room : GONE_FIRST, *gone;
 
-	if (room <= h->gone_room)
-		return true;
-	if ((gone = realloc(h->gone, room * sizeof(*gone))) == NULL)
+	if (room > most)
+		room = most;
+	if (room <= h->gone_room || (gone = calloc(room, sizeof(*gone))) == NULL)
 		return false;
-	memset(gone + h->gone_room, 0, (room - h->gone_room) * sizeof(*gone));
-	h->next_gone = h->gone_room;
+	/* The oldest is the next to be forgotten. */
+	for (uint32_t i = 0; i < h->gone_room; i++)
+		gone[i] = h->gone[(h->next_gone + i) % h->gone_room];
+	free(h->gone);
 	h->gone = gone;
+	h->next_gone = h->gone_room;
 	h->gone_room = room;
 	return true;
 }
@@ -362,7 +367,7 @@ make_room_for_gone(struct http2_conn *h)
 struct http2_stream *
 http2_stream_new(struct http2_conn *h, uint32_t id)
 {
-	struct http2_stream *st = make_room_for_gone(h) ? free_list_take(&http2_worker(h)->http2->spare_streams, sizeof(*st)) : NULL;
+	struct http2_stream *st = h->gone_room > 0 || make_room_for_gone(h) ? free_list_take(&http2_worker(h)->http2->spare_streams, sizeof(*st)) : NULL;
 	struct http_stream *own = &h->c->stream;
 
 	if (st == NULL) {
@@ -389,6 +394,7 @@ http2_stream_new(struct http2_conn *h, uint32_t id)
 	list_init(&st->ready);
 	deadline_init(&st->rest);
 	list_append(&h->streams, &st->link);
+	deadline_disarm(&h->trim);
 	h->n_streams++;
 	tally_add(&http2_worker(h)->http2_streams, 1);
 	return st;
@@ -411,7 +417,10 @@ http2_stream_find(struct http2_conn *h, uint32_t id)
 void
 http2_stream_remember(struct http2_conn *h, uint32_t id, bool reset)
 {
-	if (!make_room_for_gone(h) && h->gone_room == 0)
+	/* Of those that we have reset frames may come as long as the client does not know it: they are forgotten last. */
+	if (h->gone_room == 0 || (h->gone[h->next_gone] != 0 && !(h->gone[h->next_gone] & 1)))
+		(void)make_room_for_gone(h);
+	if (h->gone_room == 0)
 		return;
 	h->gone[h->next_gone] = id << 1 | !reset;
 	h->next_gone = (h->next_gone + 1) % h->gone_room;
