@@ -25,9 +25,10 @@ KINDS = {
     "tls": {"https": "http"},
     "h2c": {"h2c": "http"},
     "h2": {"h2": "http"},
+    "grpc": {"grpc": "grpc"},
 }
 # What is spoken by TLS, and what by HTTP/2: with prior knowledge, or by ALPN.
-SECURE, HTTP2 = ("tls", "h2"), ("h2c", "h2")
+SECURE, HTTP2, KNOWN = ("tls", "h2"), ("h2c", "h2", "grpc"), ("h2c", "grpc")
 # The preface of a client of HTTP/2 (RFC 9113, 3.4), and how a server's SETTINGS begin.
 HELLO, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", b"\0\0"
 # Idle backend connections a proxy may keep: more than any scenario uses at once.
@@ -78,7 +79,7 @@ def exchange(address, send, expect, timeout=2.0, tls=False, udp=False):
 class Proxy:
     name = ""
     program = ""
-    kinds = ("tcp", "http", "tls", "h2c", "h2")
+    kinds = ("tcp", "http", "tls", "h2c", "h2", "grpc")
 
     def __init__(self, work, kind, backends, port, connections, doors=None, backends_as_given=False):
         """doors: others than the kind's; their backends may be named otherwise."""
@@ -115,7 +116,7 @@ class Proxy:
                     subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                                      preexec_fn=self.before(core)))
         for door, mode in self.doors.items():
-            known = (HELLO, SETTINGS) if self.kind == "h2c" else question(mode, self.backends.get(door))
+            known = (HELLO, SETTINGS) if self.kind in KNOWN else question(mode, self.backends.get(door))
             self.wait_for(door, *known)
 
     def before(self, core):
@@ -148,6 +149,12 @@ class Proxy:
                 p.kill()
                 p.wait()
         shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def question(mode, backend):
@@ -199,8 +206,10 @@ class Teal(Proxy):
 
     def service(self, name, listen, green, blue, extra="", mode=None):
         keys = "" if self.kind == "tcp" else "forwarded = false;"
-        if self.kind == "h2c":
+        if self.kind in KNOWN:
             keys += " h2c = true;"
+        if self.kind == "grpc":
+            keys += ' backend_protocol = "h2";'
         if self.kind in SECURE:
             cert, key, _ = certificate(self.work)
             keys += (f' tls: {{ certificates = ( {{ cert = "{cert}"; key = "{key}"; }} ); '
@@ -256,14 +265,14 @@ class HAProxy(Proxy):
         "http": "\tmode http\n\toption http-keep-alive\n\thttp-reuse always\n"
                 "\ttimeout http-keep-alive 1h\n\toption tcp-smart-accept\n\toption tcp-smart-connect\n",
     }
-    for secure in (*SECURE, "h2c"):
+    for secure in (*SECURE, *KNOWN):
         defaults[secure] = defaults["http"]
     server = {"tcp": "", "http": f" pool-max-conn {POOL} pool-purge-delay 1h"}
-    for secure in (*SECURE, "h2c"):
-        server[secure] = server["http"]
+    for secure in (*SECURE, *KNOWN):
+        server[secure] = server["http"] + (" proto h2" if secure == "grpc" else "")
 
     def commands(self):
-        tls = " proto h2" if self.kind == "h2c" else ""
+        tls = " proto h2" if self.kind in KNOWN else ""
         if self.kind in SECURE:
             alpn = "h2,http/1.1" if self.kind == "h2" else "http/1.1"
             tls = f" ssl crt {certificate(self.work)[2]} ciphersuites {SUITE} curves {CURVE} alpn {alpn}"
@@ -334,7 +343,7 @@ class Nginx(Proxy):
 		listen {self.address(door)} backlog=4096{" ssl" if tls else ""}{http2};
 		{tls}
 		location / {{
-			proxy_pass http://{door};
+			{f"grpc_pass grpc://{door};" if self.kind == "grpc" else f"proxy_pass http://{door};"}
 			proxy_http_version 1.1;
 			proxy_set_header Connection "";
 			proxy_max_temp_file_size 0;

@@ -212,6 +212,11 @@ def idle_table(idle):
     return f"{idle['title']}\n{table(head, rows)}"
 
 
+def idle_http2_table(idle):
+    rows = [[name, with_spread(p["rss"]), number(p["private"]["median"])] for name, p in idle["proxies"].items()]
+    return f"{idle['title']}\n{table(['', 'bytes each (resident)', 'own pages'], rows)}"
+
+
 def drill_row(r):
     """Of tealbench drill's result, what the report keeps."""
     dropped = ("event", "target", "curve", "samples", "errors")
@@ -354,6 +359,7 @@ def text(report):
     parts += [hop_table(s) for s in report["hop"]]
     if report["idle"]:
         parts.append(idle_table(report["idle"]))
+    parts += [idle_http2_table(i) for i in report["idle_http2"]]
     parts += [drill_table(d) for d in report["drills"]]
     parts += [change_table(c) for c in report.get("changes", [])]
     if report.get("many"):

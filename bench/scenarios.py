@@ -1,9 +1,11 @@
 """CPU per unit of work: the scenarios, their rounds, their summaries."""
 
 import dataclasses
+import os
 
 import measure
 import report
+from stage import WORK
 
 SMALL = 64
 MANY = 500
@@ -113,7 +115,12 @@ def http2(kind, by):
                    2000, 500, kind=kind, without=NO_SPLICE, path=f"/bytes/{SLICE}")
 
 
+# What h2load sends: a unary call, its message behind its head.
+CALL = ("-d", os.path.join(WORK, "work", "grpc-call"), "-H", "content-type: application/grpc", "-H", "te: trailers")
 SCENARIOS += [*http2("h2c", " with prior knowledge"), *http2("h2", " by TLS")]
+SCENARIOS += [Scenario(f"grpc-{connections}x{streams}", f"gRPC, HTTP/2 on both sides: unary calls of {SMALL} bytes, {connections} x {streams} streams",
+                       "grpc", "us/call", 1e6, (f"-c{connections}", f"-m{streams}", *CALL), 100_000, 20_000, kind="grpc",
+                       without=NO_SPLICE, path="/Call") for connections, streams in ((1, 32), (16, 8))]
 
 
 class Comparison:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import measure
 import proxies
@@ -15,6 +16,8 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD") or "build")
 TEALBENCH = os.path.join(BUILD, "tealbench")
 WORK = os.path.join(BUILD, "bench")
 FIRST_PORT = 7000
+# Of 64 bytes, not compressed.
+GRPC_MESSAGE = b"\0\0\0\0\x40" + b"m" * 64
 # Backends that are more than a mode: what an application's answer carries.
 OPTIONS = {
     "http-rich": ["--mode=http", *(f"--header={h}" for h in (
@@ -47,8 +50,28 @@ class Stage:
             raise proxies.Failed("tealbench serve did not start")
         return json.loads(line)["address"]
 
+    def grpc_backend(self):
+        """nghttpd: each call is answered by the same message, and trailers behind it."""
+        folder, port = os.path.join(WORK, "work", "grpc"), proxies.free_port()
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "Call"), "wb") as f:
+            f.write(GRPC_MESSAGE)
+        with open(os.path.join(WORK, "work", "grpc-call"), "wb") as f:
+            f.write(GRPC_MESSAGE)
+        self.backends.append(subprocess.Popen(
+            ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", folder, "--trailer=grpc-status: 0", str(port)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=measure.on_core(self.load_core)))
+        address, deadline = f"127.0.0.1:{port}", time.monotonic() + 10
+        while not proxies.exchange(address, proxies.HELLO, proxies.SETTINGS):
+            if self.backends[-1].poll() is not None or time.monotonic() > deadline:
+                raise proxies.Failed("nghttpd (Debian: nghttp2-server) did not start")
+            time.sleep(0.05)
+        return address
+
     def start_backends(self, kind, congestion=""):
         """One for each mode of that kind; their addresses."""
+        if kind == "grpc":
+            return {"grpc": self.grpc_backend()}
         extra = [f"--congestion={congestion}"] if congestion else []
         return {mode: self.backend(*OPTIONS.get(mode, [f"--mode={mode}"]), *extra)
                 for mode in sorted(set(proxies.KINDS[kind].values()))}
