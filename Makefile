@@ -283,10 +283,11 @@ bench-state: $(call libs_of,store)	## the largest state file: milliseconds to en
 
 ## Check
 
-layers:	## includes point downward, tests judge no speed, names and comments are plain
+layers:	## includes point downward, tests judge no speed, names and comments are plain, mutation has its texts
 	$(Q)tools/layers
 	$(Q)tools/stopwatch
 	$(Q)tools/words
+	$(Q)tests/mutation/run --texts
 
 callgraph: all	## files that call each other in a circle, by their objects
 	$(Q)tools/callgraph $(OBJ)
