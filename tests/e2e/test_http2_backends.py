@@ -3,6 +3,7 @@ import base64
 import hashlib
 import socket
 import ssl
+import struct
 import threading
 
 import pytest
@@ -203,6 +204,16 @@ def test_trailers_of_an_answer_whose_length_is_known(stage, ask, http):
     assert m.body == b"body" and m.get("content-length") == "4" and m.get("transfer-encoding") is None
     assert c.get("/short").reset == http2.INTERNAL_ERROR
     assert "Content-Length" in teal.wait_log("http.request", path="/short")["reason"]
+    # Those that come when their client has left leave no memory behind.
+    teal.green.answers["/late"] = lambda r: r.say((":status", "200"), ("content-length", "4")).data(b"body")
+    n = c.ask("/late")
+    assert c.until(lambda: c.streams[n].body == b"body")
+    c.frame(http2.RST_STREAM, n, struct.pack(">I", http2.CANCEL))
+    assert c.pong()
+    r = teal.green.requests[-1]
+    assert r.path == "/late" and r.reset is None
+    r.say(("x-sum", "42"), end=True)
+    assert c.get("/").body == b"green" and r.reset is None
 
 
 def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):

@@ -524,6 +524,10 @@ http2_call_forget(struct http2_call *c)
 		if (!c->answered && h->heard < c->asked)
 			http2_upstream_doubt(h);
 	}
+	buf_free(&c->lines);
+	buf_free(&c->text);
+	buf_free(&c->data);
+	buf_free(&c->trailers);
 	list_remove(&c->same);
 	list_remove(&c->link);
 	list_append(&shared_of(c)->calls_ended, &c->link);
@@ -536,17 +540,12 @@ close_call(struct io_channel *ch)
 {
 	struct http2_call *c = call_of(ch);
 
-	buf_free(&c->lines);
 	list_remove(&c->ready);
 	c->wants = 0;
 	c->u = NULL;
 	c->finished = call_worker(c)->now;
-	if (is_open(c) && !c->reset && answer_is_whole(c))
-		return;
-	buf_free(&c->text);
-	buf_free(&c->data);
-	buf_free(&c->trailers);
-	http2_call_forget(c);
+	if (!is_open(c) || c->reset || !answer_is_whole(c))
+		http2_call_forget(c);
 }
 
 /* Its end went with its last bytes; and a stream that is closed early is reset in any case. */
