@@ -23,6 +23,7 @@ struct shortcut_count {
 
 enum shortcut_asks {
 	SHORTCUT_ASK_TAKE = 1,	/* it lasts: conntrack is to let packets pass whose predecessors it has not seen */
+	SHORTCUT_ASK_AGAIN = 3,	/* the same: nothing has come of it for a second */
 	SHORTCUT_ASK_RESET = 2	/* a valid RST, of which conntrack cannot know that it is one */
 };
 

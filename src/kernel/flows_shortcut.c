@@ -34,8 +34,10 @@ on_asked(void *arg, const struct flow_tuple *tuple, enum shortcut_asks what)
 
 	switch (what) {
 	case SHORTCUT_ASK_TAKE:
-		flows_wire_add_tolerance(&a->batch, tuple);
 		atomic_fetch_add_explicit(&a->f->shortcuts, 1, memory_order_relaxed);
+		/* fall through */
+	case SHORTCUT_ASK_AGAIN:
+		flows_wire_add_tolerance(&a->batch, tuple);
 		break;
 	case SHORTCUT_ASK_RESET:
 		flows_wire_add_reset(&a->batch, tuple, a->f->patience.tcp[TCP_CONNTRACK_CLOSE]);

@@ -1,5 +1,6 @@
 /* flows_thread.c - the thread that listens to conntrack: its loop and its
  * clock.  Thread: the flows thread. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -29,8 +30,8 @@ on_events(struct ev_loop *loop, ev_io *w, int revents)
 
 	(void)revents;
 	n = flows_read_news(f);
-	if (n >= NEWS_MANY && f->pause_length < PAUSE_MOST)
-		f->pause_length *= 1.5;
+	if (n >= NEWS_MANY)
+		f->pause_length = fmin(f->pause_length * 1.5, PAUSE_MOST);
 	else if (n <= NEWS_FEW)
 		f->pause_length = PAUSE_LEAST;
 	ev_io_stop(loop, &f->news);

@@ -29,7 +29,7 @@ extern const char shortcut_object[], shortcut_object_end[];
 #define FUNCTIONS(X) \
 	X(libbpf_set_print) X(libbpf_get_error) X(bpf_object__open_mem) X(bpf_object__load) X(bpf_object__close) \
 	X(bpf_object__find_program_by_name) X(bpf_program__fd) X(bpf_object__find_map_fd_by_name) X(bpf_map_update_elem) \
-	X(bpf_map_lookup_elem) X(bpf_map_delete_elem) X(bpf_map_get_next_key) X(bpf_map__reuse_fd) X(bpf_object__find_map_by_name) X(ring_buffer__new) X(ring_buffer__consume) X(ring_buffer__epoll_fd) \
+	X(bpf_map_lookup_elem) X(bpf_map_delete_elem) X(bpf_map_get_next_key) X(bpf_map__reuse_fd) X(bpf_object__find_map_by_name) X(bpf_map__key_size) X(bpf_map__value_size) X(ring_buffer__new) X(ring_buffer__consume) X(ring_buffer__epoll_fd) \
 	X(ring_buffer__free)
 
 #define POINTER(name) static typeof(name) *lib_##name;
@@ -111,6 +111,19 @@ on_ask(void *arg, void *data, size_t size)
 	return 0;
 }
 
+/* Another build may count in another form: what is shorter the program refuses, what is longer would be too long for us. */
+static int
+reuse_counts(struct bpf_object *object, int fd)
+{
+	struct bpf_map *map = lib_bpf_object__find_map_by_name(object, "counts");
+	int error = lib_bpf_map__reuse_fd(map, fd);
+
+	if (error == 0 && (lib_bpf_map__key_size(map) != sizeof(struct shortcut_key) ||
+			   lib_bpf_map__value_size(map) != sizeof(struct shortcut_count)))
+		error = -EINVAL;
+	return error;
+}
+
 static enum err
 load_program(struct shortcut *s, struct why *why)
 {
@@ -123,7 +136,7 @@ load_program(struct shortcut *s, struct why *why)
 	if (error != 0)
 		s->object = NULL;
 	else if (inherited >= 0)
-		error = lib_bpf_map__reuse_fd(lib_bpf_object__find_map_by_name(s->object, "counts"), inherited);
+		error = reuse_counts(s->object, inherited);
 	if (error == 0)
 		error = lib_bpf_object__load(s->object);
 	/* One of another build's form counts from 0. */
@@ -250,7 +263,8 @@ shortcut_count(struct shortcut *s, const struct flow_tuple *tuple, bool take, st
 		return false;
 	if (take)
 		(void)lib_bpf_map_delete_elem(s->counts, &key);
-	return true;
+	/* It may only have asked. */
+	return out->packets[0] + out->packets[1] > 0;
 }
 
 /* Those of the keys that nobody knows. */

@@ -104,6 +104,9 @@ on_link(const struct nlmsghdr *m, void *arg)
 		return MNL_CB_OK;
 	if ((l = find_link(s, new.index)) != NULL) {
 		l->seen = true;
+		pthread_mutex_lock(&s->lock);
+		str_copy(l->name, sizeof(l->name), str_from(mnl_attr_get_str(name)));
+		pthread_mutex_unlock(&s->lock);
 		return MNL_CB_OK;
 	}
 	if ((new.fd = attach_program(s->program, new.index)) < 0)
@@ -117,14 +120,15 @@ on_link(const struct nlmsghdr *m, void *arg)
 	return MNL_CB_OK;
 }
 
-/* All that there are of a kind, by a socket of its own. */
-static void
+/* All that there are of a kind, by a socket of its own; false: perhaps not all. */
+static bool
 list_all_of(struct shortcut *s, unsigned type, size_t header, mnl_cb_t on_one)
 {
 	static _Thread_local char room[MESSAGES] __attribute__((aligned(8)));
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct nlmsghdr *m = mnl_nlmsg_put_header(room);
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), more = MNL_CB_OK;
+	bool whole;
 	ssize_t n;
 
 	m->nlmsg_type = (uint16_t)type;
@@ -134,8 +138,11 @@ list_all_of(struct shortcut *s, unsigned type, size_t header, mnl_cb_t on_one)
 	if (fd >= 0 && sendto(fd, m, m->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) >= 0)
 		while (more > MNL_CB_STOP && (n = recv(fd, room, sizeof(room), 0)) > 0)
 			more = mnl_cb_run(room, (size_t)n, 0, 0, on_one, s);
+	/* A kernel may have no qdiscs at all. */
+	whole = more == MNL_CB_STOP || (more == MNL_CB_ERROR && errno == EOPNOTSUPP);
 	if (fd >= 0)
 		close(fd);
+	return whole;
 }
 
 void
@@ -148,9 +155,10 @@ shortcut_look_at_links(struct shortcut *s)
 	for (size_t i = 0; i < s->n_links; i++)
 		s->links[i].seen = false;
 	s->n_filtered = 0;
-	if (!s->everywhere)
-		list_all_of(s, RTM_GETQDISC, sizeof(struct tcmsg), on_qdisc);
-	list_all_of(s, RTM_GETLINK, sizeof(struct ifinfomsg), on_link);
+	/* Without a whole list it stays as it is: one that was made while something changed is followed by news of that. */
+	if ((!s->everywhere && !list_all_of(s, RTM_GETQDISC, sizeof(struct tcmsg), on_qdisc)) ||
+	    !list_all_of(s, RTM_GETLINK, sizeof(struct ifinfomsg), on_link))
+		return;
 	for (size_t i = s->n_links; i-- > 0;)
 		if (!s->links[i].seen)
 			drop_link(s, &s->links[i]);

@@ -36,6 +36,11 @@ read_source(const struct cursor *c, const config_setting_t *item, struct draft *
 		cursor_key_error(c, item, "\"%s\" is not an IP address (without port)", show(config_setting_get_string(item)).s);
 		return;
 	}
+	addr_unmap(&a);
+	if (addr_is_any(&a)) {
+		cursor_key_error(c, item, "%s stands for all addresses; name one of this host's", show(config_setting_get_string(item)).s);
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		if (addr_equal(&list[i], &a)) {
 			cursor_key_error(c, item, "%s is there twice", show(config_setting_get_string(item)).s);

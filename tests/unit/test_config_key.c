@@ -278,6 +278,12 @@ static const struct broken kernel_keys[] = {
 	  "2: kernel.table: expected a letter and then up to 31 of A-Z a-z 0-9 _ - such as \"main\", found the text \"-b\"" },
 	{ TOP("kernel: { on_stop = \"leave\"; };"),
 	  "2: kernel.on_stop: expected \"keep\" or \"remove\", found the text \"leave\"" },
+	{ TOP("kernel: { source_addresses = [\"10.0.0.5:80\"]; };"),
+	  "2: kernel.source_addresses: \"10.0.0.5:80\" is not an IP address (without port)" },
+	{ TOP("kernel: { source_addresses = [\"10.0.0.5\", \"::ffff:10.0.0.5\"]; };"),
+	  "2: kernel.source_addresses: ::ffff:10.0.0.5 is there twice" },
+	{ TOP("kernel: { source_addresses = [\"::\"]; };"),
+	  "2: kernel.source_addresses: :: stands for all addresses; name one of this host's" },
 	{ TOP("kernel: { tag = 256; };"), "2: kernel.tag: 256 is out of range: 0 to 255" },
 };
 

@@ -30,6 +30,7 @@
 #define RENEW_EVERY 100000000ull	/* nanoseconds */
 /* Of the packets of a connection that is not taken yet one in so many asks for it: what ends soon does not. */
 #define ASK_ONE_IN 32
+#define ASK_AGAIN 1000000000ull	/* nanoseconds: nothing has come of it */
 
 /* The parts of the kernel's structures that are read: where they lie is known when the program is loaded. */
 #define KERNELS __attribute__((preserve_access_index))
@@ -309,6 +310,9 @@ read_packet(struct __sk_buff *skb, struct packet *p)
 	/* Behind a short packet there may be padding. */
 	if (skb->len - ETH_HLEN != p->length && (skb->len - ETH_HLEN < p->length || skb->len > 64))
 		return false;
+	/* Ports in the padding are none. */
+	if (p->length < p->l4 - ETH_HLEN + 8)
+		return false;
 	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP;
 }
 
@@ -444,13 +448,34 @@ count_packet(struct nf_conn *ct, const struct shortcut_settings *s, const struct
 	return true;
 }
 
-/* The receiver of a reset takes it when it is at what it expects next; what went by here conntrack does not know. */
+/* What is to be asked: each connection asks once, and again where nothing has come of it.  Without room to count
+ * it there is nothing to ask for: 0. */
+static __always_inline __u32
+choose_ask(const struct shortcut_key *key)
+{
+	struct shortcut_count *c = bpf_map_lookup_elem(&counts, key);
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	if (c == NULL) {
+		struct shortcut_count first = { .last = now, .renewed = now };
+
+		return bpf_map_update_elem(&counts, key, &first, BPF_NOEXIST) == 0 ? SHORTCUT_ASK_TAKE : 0;
+	}
+	if (now - c->renewed < ASK_AGAIN)
+		return 0;
+	c->renewed = now;
+	return SHORTCUT_ASK_AGAIN;
+}
+
+/* The receiver of a reset takes it when it is at what it expects next; what went by here conntrack does not know,
+ * and of a direction of which nothing did it knows all. */
 static __always_inline void
 look_at_reset(const struct packet *p, const struct shortcut_key *key, __u32 dir)
 {
 	const struct shortcut_count *c = bpf_map_lookup_elem(&counts, key);
 
-	if (c != NULL && (p->seq == c->ack[(dir ^ 1) & 1] || p->seq == c->end[dir & 1]))
+	if (c != NULL && ((c->packets[(dir ^ 1) & 1] > 0 && p->seq == c->ack[(dir ^ 1) & 1]) ||
+			  (c->packets[dir & 1] > 0 && p->seq == c->end[dir & 1])))
 		ask_teald(key, SHORTCUT_ASK_RESET);
 }
 
@@ -473,8 +498,10 @@ take(struct __sk_buff *skb, struct nf_conn *ct, const struct shortcut_settings *
 	}
 	if (p->protocol == IPPROTO_TCP &&
 	    (ct->proto.tcp.seen[0].flags & ct->proto.tcp.seen[1].flags & BE_LIBERAL) == 0) {
-		if (bpf_get_prandom_u32() % ASK_ONE_IN == 0)
-			ask_teald(&key, SHORTCUT_ASK_TAKE);
+		__u32 what = bpf_get_prandom_u32() % ASK_ONE_IN == 0 ? choose_ask(&key) : 0;
+
+		if (what != 0)
+			ask_teald(&key, what);
 		return 0;
 	}
 	if (dir == 0)
