@@ -35,6 +35,11 @@ enum err {
 #undef X
 };
 
+/* The room of a table by enum err; not one of its values, so that a switch knows all of them. */
+#define X(name, word, status) + 1
+enum { ERR_COUNT = 0 ERR_TABLE(X) };
+#undef X
+
 const char *err_word(enum err e);
 int err_exit_status(enum err e);
 /* The error with that word; E_INTERNAL for an unknown word. */

@@ -86,7 +86,7 @@ struct service_ctl {
 	struct link drainers;	/* struct flip, applied here, waiting for the drain or a late teald of the fleet */
 	/* How flips ended, for teal_flips_total{to,result} and teal_flip_seconds. */
 	struct flip_tally {
-		uint64_t by_result[COLORS][E_UNKNOWN + 1];
+		uint64_t by_result[COLORS][ERR_COUNT];
 	} flips_total;
 	struct {
 		uint64_t count[TALLY_BUCKETS + 1];

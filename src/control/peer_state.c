@@ -51,7 +51,7 @@ put_flip_counts(struct buf *b, const struct service_ctl *ctl)
 	struct tally_histogram seconds = { .sum_us = (uint64_t)(ctl->flip_seconds.sum * 1e6) };
 
 	for (int c = 0; c < COLORS; c++)
-		for (int e = OK; e <= E_UNKNOWN; e++) {
+		for (int e = OK; e < ERR_COUNT; e++) {
 			size_t row;
 
 			if (ctl->flips_total.by_result[c][e] == 0)
@@ -75,7 +75,7 @@ inherit_flips(struct service_ctl *ctl, struct str row)
 	enum color color;
 
 	while (peer_each(&rest, PEER_T_FLIPS, &one))
-		for (int e = OK; peer_color(one, &color) && e <= E_UNKNOWN; e++)
+		for (int e = OK; peer_color(one, &color) && e < ERR_COUNT; e++)
 			if (str_eq(peer_str(one, PEER_T_WORD), err_word((enum err)e)))
 				ctl->flips_total.by_result[color][e] += peer_u64(one, PEER_T_COUNT);
 	peer_take_histogram(peer_str(row, PEER_T_FLIP_SECONDS), &seconds, tally_bounds);

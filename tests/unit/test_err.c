@@ -32,9 +32,14 @@ test_words_and_statuses(void **state)
 		{ E_STORE, "store_unavailable", 10 },
 		{ E_NOT_DURABLE, "not_durable", 10 },
 		{ E_UNKNOWN, "unknown", 11 },
+		{ E_CONFIG, "config", 2 },
+		{ E_ROLLED_BACK, "rolled_back", 7 },
+		{ E_WORSE, "worse", 14 },
+		{ E_INCONCLUSIVE, "inconclusive", 12 },
 	};
 
 	(void)state;
+	assert_int_equal(ARRAY_LEN(promised), ERR_COUNT);
 	for (size_t i = 0; i < ARRAY_LEN(promised); i++) {
 		assert_string_equal(err_word(promised[i].e), promised[i].word);
 		assert_int_equal(err_exit_status(promised[i].e), promised[i].status);

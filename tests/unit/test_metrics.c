@@ -234,6 +234,8 @@ counts_flips_and_drains(void **state)
 
 	ctl->flips_total.by_result[BLUE][OK] = 2;
 	ctl->flips_total.by_result[BLUE][E_UNHEALTHY] = 1;
+	/* The last error of the table has its own count, too. */
+	ctl->flips_total.by_result[BLUE][E_INCONCLUSIVE] = 3;
 	ctl->flip_seconds.count[3] = 2;
 	ctl->flip_seconds.sum = 0.0016;
 	w->connections[0][BLUE] = 17;
@@ -241,7 +243,9 @@ counts_flips_and_drains(void **state)
 	text = metrics_of(w);
 	expect_line(text, "teal_flips_total{service=\"shop\",to=\"blue\",result=\"ok\"} 2");
 	expect_line(text, "teal_flips_total{service=\"shop\",to=\"blue\",result=\"unhealthy\"} 1");
+	expect_line(text, "teal_flips_total{service=\"shop\",to=\"blue\",result=\"inconclusive\"} 3");
 	expect_line(text, "teal_flips_total{service=\"shop\",to=\"green\",result=\"ok\"} 0");
+	assert_null(strstr(text, "to=\"green\",result=\"unsupported\""));
 	expect_line(text, "teal_flip_seconds_bucket{service=\"shop\",le=\"0.0005\"} 0");
 	expect_line(text, "teal_flip_seconds_bucket{service=\"shop\",le=\"0.001\"} 2");
 	expect_line(text, "teal_flip_seconds_count{service=\"shop\"} 2");

@@ -815,6 +815,7 @@ test_totals_go_on(void **state)
 	tally_handshake(&was->tallies[0], true, false, 0.02);
 	tally_queued(&was->tallies[0], 3.0);
 	r->old.control.services[0]->flips_total.by_result[BLUE][E_LOCKED] = 3;
+	r->old.control.services[0]->flips_total.by_result[GREEN][E_INCONCLUSIVE] = 6;
 	r->old.control.services[0]->flip_seconds.count[2] = 1;
 	r->old.control.services[0]->flip_seconds.sum = 0.5;
 	atomic_store(&was->admission.held, 4);
@@ -827,6 +828,7 @@ test_totals_go_on(void **state)
 	assert_int_equal(is->inherited->handshake_seconds.count[4], 1);	/* (10, 25 ms] */
 	assert_int_equal(is->inherited->queue_seconds.count[11], 1);	/* (2.5, 5 s] */
 	assert_int_equal(r->new.control.services[0]->flips_total.by_result[BLUE][E_LOCKED], 3);
+	assert_int_equal(r->new.control.services[0]->flips_total.by_result[GREEN][E_INCONCLUSIVE], 6);
 	assert_int_equal(r->new.control.services[0]->flip_seconds.count[2], 1);
 	assert_int_equal(is->admission.held, 4);
 	assert_int_equal(is->colors[GREEN].backends[0]->connections, 4);

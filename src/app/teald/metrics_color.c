@@ -278,7 +278,7 @@ metrics_put_flips(struct prom *p, const struct service_ctl *ctl, enum entrance e
 	(void)entrance;
 	/* A refusal that never happened is not worth a series; that no flip has
 	 * succeeded is. */
-	for (int result = OK; result <= E_UNKNOWN; result++)
+	for (int result = OK; result < ERR_COUNT; result++)
 		if (result == OK || ctl->flips_total.by_result[to][result] > 0)
 			metrics_sample(p, labels_with(l, "result", err_word((enum err)result)),
 				       ctl->flips_total.by_result[to][result]);
