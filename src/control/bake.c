@@ -168,6 +168,11 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 						"wait SERVICE --for=baked");
 		return;
 	}
+	/* The process before this one has told more than the store yet. */
+	if (!b->ctl->service->known) {
+		bake_look_again(b, BAKE_LOOK);
+		return;
+	}
 	if (b->state == BAKE_REVERTING) {
 		if (!b->trying)
 			bake_revert(b);
@@ -176,11 +181,6 @@ bake_on_look(struct ev_loop *loop, ev_timer *t, int revents)
 	if (b->state == BAKE_PROMOTING) {
 		if (!b->trying)
 			bake_take_rest(b);
-		return;
-	}
-	/* The process before this one has told more than the store yet. */
-	if (!b->ctl->service->known) {
-		bake_look_again(b, BAKE_LOOK);
 		return;
 	}
 	bake_on_record(b->ctl);
@@ -284,14 +284,13 @@ bake_resume(struct service_ctl *ctl, const struct bake *from)
 	b->worse_told = from->worse_told;
 	b->failed = from->failed;
 	memcpy(b->by, from->by, sizeof(b->by));
-	b->state = from->state == BAKE_OVER ? BAKE_OVER : BAKE_JUDGING;
+	b->state = from->state;
 	b->verdict = from->verdict;
-	if (b->state == BAKE_OVER) {
-		judge_decide(&b->facts, JUDGE_ALPHA, &b->evidence);
-		memcpy(b->text, from->text, sizeof(b->text));
-		return;
-	}
-	bake_look_again(b, BAKE_LOOK);
+	b->coming = from->coming;
+	judge_decide(&b->facts, JUDGE_ALPHA, &b->evidence);
+	memcpy(b->text, from->text, sizeof(b->text));
+	if (b->state != BAKE_OVER)
+		bake_look_again(b, BAKE_LOOK);
 }
 
 bool

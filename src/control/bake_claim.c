@@ -23,17 +23,31 @@ bake_token(const char *service, uint64_t epoch, char token[CLAIM_TOKEN])
 	snprintf(token, CLAIM_TOKEN, "bake%.28s", hash);
 }
 
+/* That of the claim, as it was made before a reload gave the service its name; false, and the one by its name: that is none. */
+static bool
+find_token(const struct service_ctl *ctl, uint64_t epoch, char token[CLAIM_TOKEN])
+{
+	const struct service_config *sc = ctl->service->config;
+	const char *const names[] = { sc->rename, sc->name };
+	char hash[CLAIM_HASH];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (names[i] == NULL)
+			continue;
+		bake_token(names[i], epoch, token);
+		claim_hash(str_from(token), hash);
+		if (strcmp(hash, ctl->service->record.claim.token) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 claim_is_a_bakes(const struct service_ctl *ctl)
 {
-	const struct record *r = &ctl->service->record;
-	char token[CLAIM_TOKEN], hash[CLAIM_HASH];
+	char token[CLAIM_TOKEN];
 
-	if (!claim_holds(ctl))
-		return false;
-	bake_token(ctl->service->config->name, r->epoch, token);
-	claim_hash(str_from(token), hash);
-	return strcmp(hash, r->claim.token) == 0;
+	return claim_holds(ctl) && find_token(ctl, ctl->service->record.epoch, token);
 }
 
 bool
@@ -109,7 +123,7 @@ ask_claim(const struct bake *b, struct claim_request *q, bool has_token)
 {
 	char token[CLAIM_TOKEN];
 
-	bake_token(b->ctl->service->config->name, b->epoch, token);
+	(void)find_token(b->ctl, b->epoch, token);
 	memcpy(has_token ? q->token : q->name, token, sizeof(token));
 	memcpy(q->by.user, b->by, sizeof(q->by.user));
 	q->by.uid = geteuid();

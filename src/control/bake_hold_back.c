@@ -75,6 +75,8 @@ bake_take_rest(struct bake *b)
 		return;
 	if (claim_holds(ctl))
 		memcpy(q.token, r->claim.token, sizeof(q.token));
+	/* One that the flip's own job has kept is no bake's to end. */
+	q.keep_claim = q.token[0] != '\0' && !bake_claims(ctl);
 	str_copy(q.by.user, sizeof(q.by.user), STR("teal"));
 	q.unnoted = b->failed > 0;
 	q.by.uid = geteuid();

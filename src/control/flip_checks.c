@@ -69,12 +69,22 @@ flip_barred(const struct service_ctl *ctl, const char *token, char text[FLIP_TEX
 	return E_LOCKED;
 }
 
+/* What is judged may always be rolled back, by any teald of the fleet; the bake's claim may come while this one is checked. */
+static void
+take_token_of_bake(struct flip *f)
+{
+	if (f->request.kind == CHANGE_ROLLBACK && f->request.token[0] == '\0' && bake_claims(f->ctl))
+		memcpy(f->request.token, f->ctl->service->record.claim.token, sizeof(f->request.token));
+}
+
 bool
 flip_refuse_if_barred(struct flip *f)
 {
 	char text[FLIP_TEXT];
-	enum err e = flip_barred(f->ctl, f->request.token, text);
+	enum err e;
 
+	take_token_of_bake(f);
+	e = flip_barred(f->ctl, f->request.token, text);
 	if (e == OK)
 		return false;
 	flip_refuse(f, e, text);
@@ -370,9 +380,7 @@ flip_run_checks(struct flip *f)
 		flip_ask_store(f);
 		return;
 	}
-	/* What is judged may always be rolled back, by any teald of the fleet. */
-	if (f->request.kind == CHANGE_ROLLBACK && f->request.token[0] == '\0' && bake_claims(f->ctl))
-		memcpy(f->request.token, s->record.claim.token, sizeof(f->request.token));
+	take_token_of_bake(f);
 	if (refuse_unexpected(f) || refuse_stale_token(f))
 		return;
 	if (f->request.only_waits) {

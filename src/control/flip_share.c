@@ -20,8 +20,8 @@ plan_share(struct flip *f, enum color to, uint32_t share, bool flips)
 	next->share.idle = next->color == to ? SHARE_WHOLE - share : share;
 	if (next->share.idle == 0) {
 		next->share = (struct share){ 0 };
-	} else if (now->share.idle == 0) {
-		/* A new one: to it belong those with the lowest points, and grow from there. */
+	} else if (now->share.idle == 0 || (now->share.low != to && share > record_share(now, to))) {
+		/* A new one, if only of a color that had kept some: to it belong those with the lowest points, and grow from there. */
 		next->share.low = to;
 		next->share.since = now->epoch + 1;
 		next->share.key = hash_secret_new();
@@ -108,7 +108,7 @@ plan_shift(struct flip *f)
 	}
 	plan_share(f, q->to, q->share, false);
 	/* Where the flip has been, and the old color only loses what it had kept, it can still be undone. */
-	f->next.change = holds_back(now) ? now->change : CHANGE_SHIFT;
+	f->next.change = holds_back(now) && q->share <= now->share.idle ? now->change : CHANGE_SHIFT;
 	return true;
 }
 

@@ -115,10 +115,9 @@ put_bake(struct buf *b, const struct bake *bake)
 	put_counts(b, PEER_T_BAKE_HELD, &bake->base_old);
 	tlv_u64(b, PEER_T_HOLD_BACK, bake->hold_back);
 	put_counts(b, PEER_T_BAKE_NEW, &bake->facts.fresh);
-	if (over) {
-		peer_put_str(b, PEER_T_VERDICT, bake_verdict_word(bake->verdict));
-		peer_put_str(b, PEER_T_REASON, bake->text);
-	}
+	if (over || bake->state == BAKE_PROMOTING)
+		peer_put_str(b, PEER_T_VERDICT, bake_verdict_word(over ? bake->verdict : bake->coming));
+	peer_put_str(b, PEER_T_REASON, bake->text);
 	tlv_close(b, row);
 }
 
@@ -151,6 +150,11 @@ take_bake_row(struct service_ctl *ctl, struct str row, bool over)
 			     .failed = (unsigned)peer_u64(row, PEER_T_BAKE_FAILED),
 			     .facts = { .control = JUDGE_BEFORE } };
 
+	/* Its end is settled, and only the flip that ends the hold-back not made. */
+	if (!over && from.verdict != BAKE_UNDECIDED) {
+		from.state = BAKE_PROMOTING;
+		from.coming = from.verdict;
+	}
 	if (!peer_color(row, &from.to) || !(from.until >= from.started) || from.until - from.started > BAKE_MAX)
 		return;
 	for (int i = 0; on_regression_words[i] != NULL; i++)

@@ -299,7 +299,7 @@ take_ramp(const struct parse *p, struct str value)
 		rest.p += one.n + (comma != NULL);
 		rest.n -= one.n + (comma != NULL);
 	}
-	if (out->n_ramp < 2 || out->ramp[out->n_ramp - 1] != PERCENT_WHOLE)
+	if (out->n_ramp < 2 || out->ramp[out->n_ramp - 1] != PERCENT_WHOLE || value.p[value.n - 1] == ',')
 		return command_error(p, E_USAGE, "--ramp=%.*s: it has two steps or more, the last of which is 100%%, such as "
 				     "5%%,25%%,100%%", SHOWN(value));
 	return OK;

@@ -6,6 +6,7 @@ import pytest
 
 from helpers.clients import connect_from
 from helpers.http1 import Http, Reader
+from helpers.reload import rewrite
 from helpers.scale import dice, patience, scaled, until
 from helpers.upgrade import upgraded
 
@@ -374,10 +375,28 @@ def test_another_teald_of_the_fleet_goes_on(fleet, backend):
     assert b.status()["active"] == "green"
 
 
+def test_a_bake_goes_on_under_another_name_and_after_a_shift_of_all(stage):
+    s = stage()
+    s.teal.ok("shift", "web", "blue", "--to=50%")
+    assert s.teal.status()["bake"] is None
+    s.teal.ok("shift", "web", "blue", "--to=100%", "--wait=none")
+    s.teal.wait_log("service.claimed")
+    rewrite(s.teal, services=[s.teal.settings["services"][0] | {"name": "shop", "rename": "web"}])
+    s.teal.ok("reload")
+    assert "a bake is under way" in s.teal.ctl("flip", "shop", "green")["message"]
+    s.teal.ok("bake", "shop", "promote")
+    s.teal.wait_log("service.released", service="shop")
+    assert s.teal.status("shop")["claimed"] is None
+    assert s.teal.ok("rollback", "shop")["active"] == "green"
+
+
 def test_what_cannot_be_judged_is_refused_by_name(web, backend):
     t = web(green=[backend("green")], blue=[backend("blue")], mode="udp")
     refused = t.ctl("flip", "web", "blue", "--bake=10")
     assert refused["error"] == "unsupported" and "--bake" in refused["message"]
+    # Nor is an order taken that nothing would obey.
+    refused = t.ctl("flip", "web", "blue", "--on-regression=stop")
+    assert refused["error"] == "usage" and "needs --bake" in refused["message"] and t.status()["epoch"] == 1
 
 
 def test_a_rollback_that_cannot_be_made_is_told_and_tried_again(stage):

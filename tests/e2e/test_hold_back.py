@@ -63,6 +63,53 @@ def test_a_bad_release_is_found_beside_the_old_one_and_an_upgrade_loses_nothing(
     assert s.crowd.met == met
 
 
+def lost(s):
+    """The teald that judges blue dies; green keeps its share."""
+    s.teal.ok("flip", "web", "blue", "--bake=300", "--hold-back=10%", "--wait=none")
+    s.teal.wait_log("service.claimed", epoch=2)
+    s.teal.kill()
+    s.teal.start()
+    s.teal.wait_log("service.released")
+    assert share_of(s.teal) == ("green", 10)
+
+
+def test_who_goes_back_to_a_color_that_has_kept_a_share_can_undo_that(stage):
+    s = stage()
+    lost(s)
+    s.teal.ok("flip", "web", "green", "--bake=300", "--hold-back=20%", "--wait=none")
+    assert share_of(s.teal) == ("blue", 20)
+    # At once, also while the bake claims the service.
+    back = s.teal.ok("rollback", "web")
+    assert (back["active"], back["changed"], share_of(s.teal)) == ("blue", True, None)
+
+
+def test_a_kept_share_that_grows_is_a_share_as_any(stage):
+    s = stage()
+    lost(s)
+    # Less of it leaves the flip to be undone.
+    s.teal.ok("shift", "web", "green", "--to=5%")
+    s.teal.ok("shift", "web", "green", "--to=50%")
+    assert (s.teal.ok("history", "web")["history"][-1]["kind"], share_of(s.teal)) == ("shift", ("green", 50))
+    assert s.teal.ok("rollback", "web")["active"] == "blue" and share_of(s.teal) is None
+
+
+def test_a_promotion_goes_on_after_an_upgrade_and_ends_no_claim_that_was_kept(stage):
+    s = stage(start=False)
+    s.teal.start(supervised=True)
+    token = s.teal.ok("claim", "web", "--ttl=3000", "--reason=deploy")["token"]
+    s.teal.ok("flip", "web", "blue", "--bake=300", "--hold-back=50%", "--wait=none", f"--token={token}", "--keep-claim")
+    s.teal.ok("lock", "web", "--reason=lunch")
+    s.teal.ok("bake", "web", "promote")
+    s.teal.wait_log("bake.promotion_failed")
+    upgraded(s.teal)
+    assert "promoted by" in s.teal.status()["bake"]["evidence"]["text"]
+    s.teal.ok("unlock", "web")
+    s.teal.clock.move(10)
+    assert s.teal.wait_log("bake.ended")["result"] == "promoted"
+    assert share_of(s.teal) is None and s.teal.status()["claimed"]["reason"] == "deploy"
+    assert s.teal.ok("rollback", "web", f"--token={token}")["active"] == "green"
+
+
 def test_the_rest_is_given_as_soon_as_that_is_possible(stage):
     s = stage()
     s.teal.ok("flip", "web", "blue", "--bake=300", "--hold-back=5%", "--wait=none")

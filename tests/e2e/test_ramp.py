@@ -113,7 +113,7 @@ def test_ramps_that_cannot_be_are_refused(web):
     teal = web()
     for words in (("--ramp=50%,20%,100%", "--every=60"), ("--ramp=50%,50%,100%", "--every=60"), ("--ramp=50%,101%", "--every=60"),
                   ("--ramp=50%,80%", "--every=60"), ("--ramp=100%", "--every=60"), ("--ramp=0%,100%", "--every=60"),
-                  ("--ramp=50%,,100%", "--every=60"), ("--ramp=", "--every=60"), ("--ramp=50%,100%",), ("--every=60",),
+                  ("--ramp=50%,,100%", "--every=60"), ("--ramp=50%,100%,", "--every=60"), ("--ramp=", "--every=60"), ("--ramp=50%,100%",), ("--every=60",),
                   ("--ramp=50%,100%", "--every=0.5"), ("--ramp=50%,100%", "--every=169h"), ("--ramp=x,100%", "--every=60"),
                   ("--ramp=50%,100%", "--every=60", "--force"), ("--ramp=50%,100%", "--every=60", "--drain=3"),
                   ("--ramp=" + ",".join(f"{i}%" for i in range(1, 17)) + ",100%", "--every=60")):

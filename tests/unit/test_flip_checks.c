@@ -1,5 +1,6 @@
 /* test_flip_checks.c - what is asked before a flip is written: expect, the lock, the gate, which
  * connects to real sockets. */
+#include "control/flip_steps.h"
 #include "flip_rig.h"
 
 static void
@@ -135,6 +136,35 @@ test_lock_refuses_and_names_who_and_why(void **state)
 	flip_all_the_way(r, BLUE);
 }
 
+/* The bake of a flip claims the service by a write of its own. */
+static void
+test_a_rollback_is_not_barred_by_the_bakes_claim_that_comes_while_its_gate_is_asked(void **state)
+{
+	struct rig *r = *state;
+	struct asker flip, back;
+	store_done_fn *done;
+
+	r->store.hold = true;
+	ask(r, &flip, (struct flip_request){ .to = BLUE, .wait = FLIP_WAIT_NONE, .bake = 60 });
+	UNTIL(r, r->store.held_done != NULL);
+	done = r->store.held_done;
+	r->store.held_done = NULL;
+	finish_write(&r->store, &(struct store_write){ .next = r->store.held.next, .expect_epoch = 1 }, done, r->store.held_arg);
+	UNTIL(r, r->store.held_done != NULL);
+	take(&r->engine);
+	assert_ended(&flip, OK, CHANGED_YES);
+	assert_true(r->store.held.next.claim.on);
+	r->store.hold = false;
+	ask(r, &back, (struct flip_request){ .kind = CHANGE_ROLLBACK });
+	UNTIL(r, !list_empty(&r->control.services[0]->flips) &&
+			 list_entry(list_first(&r->control.services[0]->flips), struct flip, link)->gate != NULL);
+	finish_write(&r->store, &r->store.held, r->store.held_done, r->store.held_arg);
+	UNTIL(r, back.done || r->engine.active == GREEN);
+	take(&r->engine);
+	UNTIL(r, back.done);
+	assert_ended(&back, OK, CHANGED_YES);
+}
+
 int
 main(void)
 {
@@ -145,6 +175,7 @@ main(void)
 		T(test_wait_healthy_asks_the_gate_again),
 		T(test_what_teald_lacks_is_no_fault_of_a_backend),
 		T(test_lock_refuses_and_names_who_and_why),
+		T(test_a_rollback_is_not_barred_by_the_bakes_claim_that_comes_while_its_gate_is_asked),
 	};
 
 	return RUN_FLIP_TESTS(tests);

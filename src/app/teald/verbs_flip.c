@@ -127,14 +127,16 @@ static bool
 take_bake_of_flip(struct command *cmd, struct flip_request *f)
 {
 	const struct admin_request *r = &cmd->request;
+	bool flips = f->kind == CHANGE_FLIP || (f->kind == CHANGE_SHIFT && f->share == SHARE_WHOLE);
 	const struct service_config *sc;
 	struct why why;
 
-	if (r->n_targets > 0 && r->has_bake && r->bake > 0) {
-		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "several services as one are not judged: flip them without --bake"), &why);
+	if (r->n_targets > 0 && ((r->has_bake && r->bake > 0) || r->on_regression.n > 0)) {
+		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "several services as one are not judged: flip them without --%s",
+					  r->has_bake ? "bake" : "on-regression"), &why);
 		return false;
 	}
-	if (f->kind != CHANGE_FLIP || r->n_targets > 0)
+	if (!flips || r->n_targets > 0)
 		return true;
 	sc = cmd->ctl->service->config;
 	f->bake = r->has_bake ? r->bake : sees_clients(sc) ? sc->bake : 0;
@@ -145,6 +147,11 @@ take_bake_of_flip(struct command *cmd, struct flip_request *f)
 	if (r->has_bake && r->bake > 0 && !sees_clients(sc)) {
 		command_fail(cmd, why_set(&why, E_UNSUPPORTED, "%s: --bake needs mode \"tcp\" or \"http\" and engine \"proxy\": "
 					  "what clients meet elsewhere is not seen", sc->name), &why);
+		return false;
+	}
+	if (r->on_regression.n > 0 && !r->has_bake && f->bake == 0) {
+		command_fail(cmd, why_set(&why, E_USAGE, "flip: --on-regression needs --bake: it is what the bake does when the color is "
+					  "worse"), &why);
 		return false;
 	}
 	return true;
