@@ -50,6 +50,13 @@ share_held(const struct share *s, enum color active, enum color color)
 	return color == active ? SHARE_WHOLE - s->idle : s->idle;
 }
 
+/* The active color became so by a flip that has left the other one a share; else the share is that color's on its way up. */
+static inline bool
+share_is_held_back(const struct share *s, enum color active)
+{
+	return s->idle > 0 && s->low == active;
+}
+
 /* Below it a client is on s->low; of 2^32. */
 uint64_t share_threshold(const struct share *s, enum color active);
 

@@ -34,11 +34,10 @@ plan_share(struct flip *f, enum color to, uint32_t share, bool flips)
 	}
 }
 
-/* The new color became active, and the old one has kept a share. */
 static bool
 holds_back(const struct record *r)
 {
-	return r->share.idle > 0 && r->share.low == r->color;
+	return share_is_held_back(&r->share, r->color);
 }
 
 static bool

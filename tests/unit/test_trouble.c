@@ -9,6 +9,7 @@
 
 #include "app/teald/trouble.h"
 #include "base/clock.h"
+#include "control/bake.h"
 
 static int
 set_up(void **state)
@@ -166,12 +167,32 @@ an_idle_color_below_its_gate_is_no_way_back(void **state)
 			       "blue has 1/4 backends healthy, 2 needed; 127.0.0.1:"));
 	assert_non_null(strstr(json_string_value(json_object_get(r, "why")), "connection refused"));
 	json_decref(o);
+	/* A share that it has been given is taken back, which needs the other color alone. */
+	w->running[0]->record.share = (struct share){ .idle = 1000, .low = BLUE };
+	expect_trouble(w, "");
+	w->running[0]->record.share.low = GREEN;
+	expect_trouble(w, "rollback_impossible");
+	w->running[0]->record.share = (struct share){ 0 };
 	backend_of(w, BLUE, 1)->state = BACKEND_UP;
 	expect_trouble(w, "");
 	o = outlook(w);
 	assert_true(json_is_true(json_object_get(json_object_get(o, "rollback"), "possible")));
 	assert_true(json_is_null(json_object_get(json_object_get(o, "rollback"), "why")));
 	json_decref(o);
+}
+
+static void
+a_promotion_that_fails_is_no_rollback_that_fails(void **state)
+{
+	struct world *w = *state;
+	struct bake bake = { .state = BAKE_PROMOTING, .failed = 1, .to = GREEN };
+
+	w->control.services[0]->bake = &bake;
+	expect_trouble(w, "bake_not_promoted");
+	bake.state = BAKE_REVERTING;
+	expect_trouble(w, "bake_not_rolled_back");
+	w->control.services[0]->bake = NULL;
+	expect_trouble(w, "");
 }
 
 static void
@@ -218,6 +239,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_a_node_explains_is_the_nodes_trouble, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_drained_on_purpose_is_no_trouble, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_idle_color_below_its_gate_is_no_way_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_promotion_that_fails_is_no_rollback_that_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_known_is_not_judged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_takes_too_long_is_trouble, set_up, tear_down),
 	};

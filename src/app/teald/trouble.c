@@ -63,27 +63,34 @@ put_health(struct buf *out, const struct service *s, enum color color)
 
 /* -- the way back -------------------------------------------------------------- */
 
+/* Where a rollback leads: a share on its way up it takes back. */
+static enum color
+way_back(const struct record *r)
+{
+	return r->share.idle > 0 && !share_is_held_back(&r->share, r->color) ? r->color : color_other(r->color);
+}
+
 bool
 trouble_may_flip(const struct service_ctl *ctl, struct buf *why)
 {
 	const struct service *s = ctl->service;
 	const struct store *store = ctl->control->store;
-	enum color idle = color_other(s->record.color);
+	enum color to = way_back(&s->record);
 	struct buf names;
 	bool may = true;
 
-	if (service_healthy(s, idle) < service_needed(s, idle)) {
+	if (service_healthy(s, to) < service_needed(s, to)) {
 		if (why != NULL)
-			put_health(why, s, idle);
+			put_health(why, s, to);
 		return false;
 	}
 	if (store->fleet == NULL)
 		return true;
 	buf_init(&names, TEXT_MAX);
-	if (fleet_objections(store->fleet(store), s->config->name, s->index, idle, &names) > 0) {
+	if (fleet_objections(store->fleet(store), s->config->name, s->index, to, &names) > 0) {
 		may = false;
 		if (why != NULL)
-			buf_printf(why, "not every teald of the fleet can reach %s: %.*s", color_word(idle),
+			buf_printf(why, "not every teald of the fleet can reach %s: %.*s", color_word(to),
 				   (int)buf_len(&names), buf_str(&names).p);
 	}
 	buf_free(&names);
@@ -103,7 +110,7 @@ trouble_rollback_json(struct json *j, const struct service_ctl *ctl)
 	buf_init(&why, 2 * TEXT_MAX);
 	may = trouble_may_flip(ctl, &why);
 	json_object(j, "rollback");
-	json_cstr(j, "to", color_word(color_other(ctl->service->record.color)));
+	json_cstr(j, "to", color_word(way_back(&ctl->service->record)));
 	json_bool(j, "possible", may);
 	if (may)
 		json_null(j, "why");
@@ -215,7 +222,11 @@ look_at_service(struct list *l, const struct service_ctl *ctl)
 			   (unsigned long long)s->record.epoch);
 		put(l, "not_applied", true, &text);
 	}
-	if (bake_is_on(ctl) && ctl->bake->failed > 0) {
+	if (bake_is_on(ctl) && ctl->bake->failed > 0 && ctl->bake->state == BAKE_PROMOTING) {
+		buf_printf(&text, "the bake of %s is over, and %s could not be given the rest of the clients: see bake.promotion_failed in "
+			   "the log", color_word(ctl->bake->to), color_word(ctl->bake->to));
+		put(l, "bake_not_promoted", false, &text);
+	} else if (bake_is_on(ctl) && ctl->bake->failed > 0) {
 		buf_printf(&text, "%s is worse since its flip, and could not be rolled back: see bake.rollback_failed in the log",
 			   color_word(ctl->bake->to));
 		put(l, "bake_not_rolled_back", true, &text);
