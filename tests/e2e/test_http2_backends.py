@@ -16,6 +16,7 @@ from helpers.http2_backend import Asked, http2_site, prepare
 from helpers.reload import change, reload
 from helpers.scale import patience, until
 from helpers.upgrade import gone, upgrade
+from test_limits import LITTLE
 
 BIG = 300_000
 
@@ -214,6 +215,36 @@ def test_trailers_of_an_answer_whose_length_is_known(stage, ask, http):
     assert r.path == "/late" and r.reset is None
     r.say(("x-sum", "42"), end=True)
     assert c.get("/").body == b"green" and r.reset is None
+
+
+def test_a_connection_that_cannot_leave_gives_its_descriptor_to_a_client(web, backend, ask, closing):
+    """It was told to leave by a flip, its last request is given up, and its backend does not take what is still to be said."""
+    green, stuck = prepare(backend("green", http2_site([(http2.INITIAL_WINDOW, 1 << 26)], opens=False), start=False)), threading.Event()
+    green.early["/up"] = lambda r: r.serving.frame(http2.WINDOW_UPDATE, 0, struct.pack(">I", 1 << 26))
+    green.each["/up"] = lambda r, data: stuck.wait(patience())
+    teal = web(green=[green.start()], blue=[prepare(backend("blue", http2_site(), start=False)).start()], mode="http", h2c=True, idle_timeout=0,
+               backend_protocol="h2", health={"type": "none"}, max_connections=0, top={"workers": 1}, start=False)
+    teal.start(prefix=LITTLE)
+    c = ask(teal)
+    n, sent = c.ask("/up", method="POST", end=False), 0
+    c.out[n] = 65535
+
+    def free():
+        return min(c.out[n], c.out[0])
+    # The backend's windows are open, and its socket is full: taking all that was sent opens none of ours.
+    while (sent < BIG and c.until(lambda: free() > 0)) or (c.pong() and free() > 0):
+        sent += free()
+        c.data(n, b"u" * free())
+    teal.ok("flip", "web", "blue")
+    c.frame(http2.RST_STREAM, n, struct.pack(">I", http2.CANCEL))
+    assert c.pong() and not green.served[0].ended
+    clients = [closing.add(teal.connect()) for _ in range(200)]
+    teal.wait_log("accept.paused")
+    stuck.set()
+    until(lambda: green.served[0].ended, "it has gone")
+    for client in clients:
+        client.close()
+    assert c.get("/").body == b"blue"
 
 
 def test_a_websocket_is_refused_before_a_backend_is_asked(stage, ask, http):

@@ -371,6 +371,8 @@ http2_upstream_drop_one(struct lane *l)
 			if (h->n_calls > 0 || h->state == HTTP2_UP_ENDED)
 				continue;
 			http2_upstream_leave(h);
+			/* One that was leaving before has a queue that the backend does not take. */
+			http2_upstream_end(h, ECONNRESET, NULL);
 			return true;
 		}
 	return false;
