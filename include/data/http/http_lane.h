@@ -23,6 +23,8 @@
 #define HTTP_LINGER_MAX 30.0
 /* Seconds without a request after which the next is not on its way most likely. */
 #define HTTP_IDLE_BRIEF 1.0
+/* Seconds that a process which ends waits for such a pause; then a client that is never without a request is told, too. */
+#define HTTP_PAUSE_WAIT 5.0
 
 struct exchange;
 
@@ -49,6 +51,7 @@ struct http_lane {
 	struct link pools[HTTP_POOLS];	/* data/http/upstream.h */
 	struct link shared[HTTP_POOLS];	/* data/http2/http2_upstream.h */
 	unsigned idle_upstreams;
+	double leaving_since;	/* the first tick at which this process ends or another follows it; 0: neither */
 	unsigned fresh_left;	/* new connections that clients' first requests may still have in this tick */
 	bool bulky;	/* the last large answer went through a pipe: read less before looking */
 	void (*on_upstream)(struct exchange *x, int revents);

@@ -161,16 +161,22 @@ http_lane_free(struct lane *l)
 }
 
 /* This process ends: clients of other versions than HTTP/1 that have had nothing under way for a while are told so without
- * having asked.  Not between two requests that follow each other: there are clients that take any GOAWAY for the end of what
- * they have just sent. */
+ * having asked.  Not between two requests that follow each other, if such a pause comes soon: there are clients that take any
+ * GOAWAY for the end of what they have just sent. */
 static void
 tell_idle(struct lane *l)
 {
+	double now = l->worker->now;
+	bool all;
+
+	if (l->http->leaving_since == 0)
+		l->http->leaving_since = now;
+	all = now - l->http->leaving_since >= HTTP_PAUSE_WAIT;
 	for (int e = 0; e < ENTRANCES; e++)
 		LIST_EACH(it, &l->http->clients[e]) {
 			struct http_conn *c = list_entry(it, struct http_conn, link);
 
-			if (c->state == HTTP_CONN_VERSED && http_conn_idle(c, l->worker->now) >= HTTP_IDLE_BRIEF)
+			if (c->state == HTTP_CONN_VERSED && (all || http_conn_idle(c, now) >= HTTP_IDLE_BRIEF))
 				l->worker->proxy->version->leave(c);
 		}
 }
@@ -181,6 +187,8 @@ http_lane_tick(struct lane *l)
 	l->http->fresh_left = HTTP_FRESH;
 	if (l->worker->leaving || l->worker->yielded)
 		tell_idle(l);
+	else
+		l->http->leaving_since = 0;
 }
 
 /* Previews that are open would show the color that is active now. */
