@@ -159,7 +159,7 @@ def test_out_of_descriptors_it_pauses_resumes_and_can_be_reached(web, closing):
     # The admin socket, the metrics, the gate and the flip work all the same.
     for _ in range(20):
         teal.ok("status", "web")
-    assert teal.metrics().get("teal_connections", service="web") == served
+    until(lambda: teal.metrics().get("teal_connections", service="web") == clients.served(), "whom it holds is served")
     assert teal.ok("flip", "web", "blue")["changed"]
     # As clients leave, those in the queue are served; none was lost.
     assert clients.leave() == {b"green\n", b"blue\n"}
