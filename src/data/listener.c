@@ -177,7 +177,8 @@ listener_close(struct listener *l)
 	if (!acceptor_is_open(&l->acceptor))
 		return;
 	/* The kernel queues one more than it was told.  Those who come while these
-	 * are taken are not waited for, or it would never end under load. */
+	 * are taken are not waited for, or it would never end under load: the kernel
+	 * resets one whose handshake ends between the last accept() and close(). */
 	if (has_colors(l))
 		acceptor_take_queued(&l->acceptor, (unsigned)l->lane->config->tcp.backlog + 1);
 	acceptor_close(&l->acceptor);
